@@ -1,0 +1,52 @@
+# One word each. `make run` and `make test` work as the first command on a machine with python3 and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: setup run test lint bench soak clean
+
+setup: $(VENV)/.program
+
+run: setup
+	$(BIN)/twistd -n --pidfile= mta start --config etc/mta.yml
+
+test: $(VENV)/.tests
+	tests/install-peers
+	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.tests
+	tests/install-peers
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+bench: setup
+	bench/run $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# compat: Twisted finds its plugins through a folder on sys.path, which the default editable install is not.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
+
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); } || \
+	  { echo "make: Python's venv module is missing; install the package python3-venv" >&2; exit 1; }
+
+$(VENV)/.program: $(BIN)/python setup.cfg
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.program
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.program
+	$(INSTALL) --editable '.[lint]'
+	@touch $@

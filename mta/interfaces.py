@@ -1,0 +1,243 @@
+"""The seams: what the rooms of the house may count on from one another. `service.py` joins them.
+
+Each has an honest twin in memory, and one contract test that every implementation passes. Times are seconds since
+1970 (`now`) unless said otherwise, sizes are octets. A Deferred that fails has done nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from mta.message.envelope import Envelope, Recipient
+from mta.message.outcome import Carried
+from mta.message.timeline import Event
+from mta.policy.exchangers import Answer, Exchanger
+from mta.policy.routing import Hop
+
+
+class NewDelivery(NamedTuple):
+    """Recipients of a new message who share a destination.
+
+    eager: it is claimed in the write that stores it, since whoever stores it is going to try it at once. due: when
+    it is to be tried. deadline: when somebody must look at it even though its destination is paused (the earlier of
+    the delay warning and giving up).
+    """
+
+    destination: str
+    recipients: tuple[Recipient, ...]
+    due: float
+    deadline: float
+    eager: bool = False
+
+
+class NewMessage(NamedTuple):
+    """A message that we make ourselves (a notice), stored in the write that makes it owed."""
+
+    id: int
+    envelope: Envelope
+    content: bytes
+    deliveries: tuple[NewDelivery, ...]
+    events: tuple[Event, ...] = ()
+
+
+class Claim(NamedTuple):
+    """A delivery that is ours to try: nobody else tries it until it is recorded, released, or we die.
+
+    envelope: the message's, its recipients those of this delivery alone. attempts: tries before this one. warned:
+    the delay notice has been sent. fence: what `record` checks. wish: "" or what an operator asked for meanwhile
+    ("bounce"). last_reply: of the last try, or of the destination's, in the form of a reply; "" when there was none.
+    """
+
+    message: int
+    delivery: int
+    fence: int
+    destination: str
+    envelope: Envelope
+    attempts: int = 0
+    warned: bool = False
+    wish: str = ""
+    last_reply: str = ""
+
+
+class Waiting(NamedTuple):
+    """Recipients that a settlement leaves in the queue. state: "waiting" or "held". wish: kept for the next claim."""
+
+    recipients: tuple[Recipient, ...]
+    destination: str
+    due: float
+    deadline: float
+    attempts: int
+    warned: bool
+    last_reply: str
+    state: str = "waiting"
+
+
+class Pause(NamedTuple):
+    """What is known of a destination: not to be tried before `until` (0: go on), after so many failures in a row."""
+
+    until: float
+    failures: int
+    last_reply: str
+
+
+class Record(NamedTuple):
+    """What a try or a decision changes, in one write. Recipients of the claim that are not in `waiting` are done.
+
+    pause: what has become of the destination, None for no news. result: "delivered", "failed", "discarded",
+    "dropped" or "expanded": how those who are done ended, for the message's end.
+    """
+
+    claim: Claim
+    at: float
+    waiting: tuple[Waiting, ...] = ()
+    notices: tuple[NewMessage, ...] = ()
+    events: tuple[Event, ...] = ()
+    pause: Pause | None = None
+
+
+class Due(NamedTuple):
+    """A destination with something to try. paused_until, failures, last_reply: as its last `Pause` said."""
+
+    destination: str
+    next_due: float
+    paused_until: float
+    failures: int
+    last_reply: str
+
+
+class Recovered(NamedTuple):
+    """What opening a spool found. unknown: deliveries that were being tried when the last holder died."""
+
+    messages: int
+    unknown: int
+    removed_files: int
+    destinations: int
+
+
+class SpoolFull(Exception):
+    """There is less room than the floor (or no room at all): 452 4.3.1."""
+
+
+class SpoolBroken(Exception):
+    """The spool cannot be used. The text says what to do."""
+
+
+class IContent(Interface):
+    """The content of a kept message, without transparency, ready to be read any number of times."""
+
+    size: int = Attribute("octets")
+
+    def blocks() -> Iterator[bytes]:
+        """The octets in blocks of up to 64 KiB. An `OSError` in between means that the content cannot be read."""
+
+
+class IReception(Interface):
+    """One message on its way in. Either `commit` or `discard` ends it; until then nothing of it is in the queue."""
+
+    id: int = Attribute("the queue id, known from the beginning so that the trace field can name it")
+    content: IContent = Attribute("the content, once `commit` has fired and while somebody still tries it from memory")
+
+    def write(octets: bytes) -> "Deferred[None] | None":
+        """Keep some content. None: go on. A Deferred: the disk is behind; give no more until it fires."""
+
+    def commit(
+        envelope: Envelope, deliveries: Sequence[NewDelivery], events: Sequence[Event]
+    ) -> "Deferred[list[Claim]]":
+        """Fires when all of it is on stable storage, synced, with the claims of the eager deliveries.
+
+        Fails with `SpoolFull`, or `SpoolBroken` after a sync error: then nothing was kept.
+        """
+
+    def discard() -> None:
+        """Forget it all. May be called at any time, also twice; not after `commit`."""
+
+
+class ISpool(Interface):
+    """The queue. Writes are grouped: what is asked for in one turn of the reactor is one commit, one sync."""
+
+    def start() -> Recovered:
+        """Take the lock, set up or upgrade the files, take up what a dead holder left. Raises `SpoolBroken`."""
+
+    def stop() -> "Deferred[None]":
+        """Finish what was asked for, put claims back, close."""
+
+    def receive(now: float) -> IReception:
+        """Begin to keep a message. Raises `SpoolFull` below the floor of free disk."""
+
+    def due(now: float, limit: int, skip: frozenset[str]) -> "Deferred[list[Due]]":
+        """Destinations, but those in `skip`, with deliveries due and no pause, longest due first, up to `limit`;
+        if there is none, the one that will be due next (its `next_due` tells when), or an empty list."""
+
+    def claim(destination: str, limit: int, now: float) -> "Deferred[list[Claim]]":
+        """Up to `limit` deliveries of a destination that are due, the earliest first."""
+
+    def overdue(now: float, limit: int) -> "Deferred[list[Claim]]":
+        """Claims of up to `limit` deliveries whose deadline has passed, paused destinations included."""
+
+    def next_deadline() -> "Deferred[float | None]":
+        """When `overdue` will have something; None when nothing waits."""
+
+    def content(claim: Claim) -> "Deferred[IContent]":
+        """The content of a claimed message."""
+
+    def record(record: Record) -> "Deferred[bool]":
+        """Store what a claim came to. False: the claim was no longer ours (its fence is older), nothing was stored.
+
+        An operator's wish that arrived meanwhile is applied to what would wait: drop, hold, retry or bounce. With
+        nothing left waiting anywhere, the message goes in the same write, and its timeline stays. May wait up to
+        20 ms to share a commit.
+        """
+
+    def release(claims: Sequence[Claim]) -> "Deferred[None]":
+        """Put claims back untried, as they were."""
+
+    def changes() -> "Deferred[bool]":
+        """Has another process written since the last call? (The `mta` command does.)"""
+
+    def purge(before: float) -> "Deferred[int]":
+        """Remove up to 1,000 timelines that ended before a time; the number removed."""
+
+
+class IDispatcher(Interface):
+    """Who tries deliveries at once. Reception asks before it stores, so that storing and claiming are one write."""
+
+    def reserve(destination: str) -> bool:
+        """Would you try one more for this destination now? True obliges: `deliver` or `unreserve` follows."""
+
+    def unreserve(destination: str) -> None:
+        """It came to nothing: the message was not stored."""
+
+    def deliver(claim: Claim, content: IContent | None) -> None:
+        """Try this, for which there is a reservation. content: where it is still at hand."""
+
+    def wake(destination: str) -> None:
+        """Something was stored that is due for this destination and was not reserved."""
+
+
+class IResolver(Interface):
+    """Who asks the DNS. Never fails: what went wrong is in the answer."""
+
+    def exchangers(domain: str) -> "Deferred[Answer[Exchanger]]":
+        """The MX records of a domain."""
+
+    def addresses(host: str) -> "Deferred[Answer[str]]":
+        """The addresses of a host, A and AAAA."""
+
+
+class ITransport(Interface):
+    """Who carries mail to one kind of next hop."""
+
+    def carry(hop: Hop, envelope: Envelope, content: IContent) -> "Deferred[Carried]":
+        """Carry it, to all recipients of the envelope. An outcome for each, always; a failure is a bug here."""
+
+    def stop() -> "Deferred[None]":
+        """Close idle sessions, let others end."""
+
+
+class ICheck(Interface):
+    """An operator's own question at RCPT: a list, a quota, a greylist."""
+
+    def recipient(client_address: str, helo: str, sender: str, recipient: str) -> "Deferred[object | None]":
+        """None: no objection. A `Reply` (4yz or 5yz): refuse with it."""

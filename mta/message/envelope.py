@@ -1,0 +1,110 @@
+"""Envelope: everything of a mail transaction but its content (RFC 5321 2.3.1), and the queue id that names it."""
+
+import json
+from typing import NamedTuple
+
+WORKERS = 256
+CLI_WORKER = WORKERS - 1
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing to mistake when read aloud
+_DIGITS = {digit: value for value, digit in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
+
+
+class Recipient(NamedTuple):
+    """A forward-path of the envelope, as "local@domain", with what RFC 3461 lets its sender ask for.
+
+    `notify` holds the words of NOTIFY= ("NEVER", or some of "SUCCESS,FAILURE,DELAY"); "" where it was not given.
+    `original` is ORCPT= as it was given ("rfc822;user@example"); "" where it was not given.
+    """
+
+    address: str
+    notify: str = ""
+    original: str = ""
+
+
+class Client(NamedTuple):
+    """Who handed the message over: address without port, what it called itself, and how it spoke (RFC 3848)."""
+
+    address: str = ""
+    helo: str = ""
+    protocol: str = "SMTP"
+
+
+class Envelope(NamedTuple):
+    """The envelope of a kept message. `sender` is the reverse-path as "local@domain", "" for the null one.
+
+    received: when its content had arrived, in seconds since 1970. size: octets of the content as it is kept, our
+    trace field included. body: BODY= of RFC 6152 ("7BIT", "8BITMIME"; "" not given). eight_bit: octets above 127
+    were seen. dotted: some line begins with a dot, so the content must be made transparent before it is sent.
+    notice_for: the queue id (as a number) of the message that this one is a notice about; 0 for ordinary mail.
+    """
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    received: float
+    size: int = 0
+    client: Client = Client()
+    body: str = ""
+    eight_bit: bool = False
+    dotted: bool = True
+    ret: str = ""
+    envid: str = ""
+    notice_for: int = 0
+
+    def to_json(self) -> str:
+        """All of it but the recipients, who are kept with the delivery that they wait in."""
+        return json.dumps([self.sender, *self[2:4], list(self.client), *self[5:]], separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str, recipients: tuple[Recipient, ...]) -> "Envelope":
+        """The inverse of `to_json`. Fields that a later version appended keep their defaults here, and vice versa."""
+        sender, received, size, client, *rest = json.loads(text)
+        return cls(sender, recipients, received, size, Client(*client), *rest)
+
+
+def recipients_to_json(recipients: tuple[Recipient, ...]) -> str:
+    """Recipients as a compact list: a bare string where nothing was asked for, a list otherwise."""
+    packed = [list(one) if one.notify or one.original else one.address for one in recipients]
+    return json.dumps(packed, separators=(",", ":"))
+
+
+def recipients_from_json(text: str) -> tuple[Recipient, ...]:
+    """The inverse of `recipients_to_json`."""
+    return tuple(Recipient(one) if isinstance(one, str) else Recipient(*one) for one in json.loads(text))
+
+
+class QueueIds:
+    """Makes queue ids: numbers that rise with time, unlike those of any other worker, never twice.
+
+    A queue id is microseconds since 1970 times 256, plus the number of the worker that took the message in. So rows
+    are appended in order, workers need not ask one another, and an id tells when and by whom. A clock that goes back
+    does not repeat an id: the last one is remembered, and `after` carries it over a restart.
+    """
+
+    def __init__(self, worker: int = 0, after: int = 0) -> None:
+        self._worker = worker
+        self._last = after // WORKERS
+
+    def next(self, now: float) -> int:
+        """A new id at `now`, in seconds since 1970."""
+        self._last = max(int(now * 1_000_000), self._last + 1)
+        return self._last * WORKERS + self._worker
+
+
+def format_queue_id(number: int) -> str:
+    """A queue id as people see it: 12 or 13 letters and digits, in order of time."""
+    digits = ""
+    while number or not digits:
+        number, digit = divmod(number, 32)
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def parse_queue_id(text: str) -> int | None:
+    """The number of a queue id; None for what is not one. Lower case and O, I, L for 0, 1, 1 are forgiven."""
+    number = 0
+    for digit in text.upper():
+        value = _DIGITS.get(digit)
+        if value is None:
+            return None
+        number = number * 32 + value
+    return number if text and number < 1 << 63 else None
