@@ -36,6 +36,7 @@ class Envelope(NamedTuple):
     trace field included. body: BODY= of RFC 6152 ("7BIT", "8BITMIME"; "" not given). eight_bit: octets above 127
     were seen. dotted: some line begins with a dot, so the content must be made transparent before it is sent.
     notice_for: the queue id (as a number) of the message that this one is a notice about; 0 for ordinary mail.
+    double_bounce: it tells the postmaster of a notice that could not be delivered, and its own failure nobody.
     """
 
     sender: str
@@ -49,6 +50,7 @@ class Envelope(NamedTuple):
     ret: str = ""
     envid: str = ""
     notice_for: int = 0
+    double_bounce: bool = False
 
     def to_json(self) -> str:
         """All of it but the recipients, who are kept with the delivery that they wait in."""

@@ -1,0 +1,123 @@
+"""Resolver: `IResolver` over dnspython, which blocks and therefore works in threads of its own, behind a cache."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from mta.dns.answers import HALF_LASTS, merge, normal, not_a_name, without_asking
+from mta.dns.cache import Cache
+from mta.dns.hosts import HostsFile
+from mta.dns.servers import Servers
+from mta.interfaces import IResolver
+from mta.policy.exchangers import Answer, Exchanger, Found
+
+Record = TypeVar("Record")
+
+
+@implementer(IResolver)
+class ThreadedResolver:
+    """Asks the name servers given, or the system's, in up to `threads` threads that start with the first question.
+
+    nameservers, timeout: as for `Servers`, whose `ValueError` it raises. reactor and clock are usually the same.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        clock: IReactorTime,
+        nameservers: Sequence[str] = (),
+        timeout: float = 5.0,
+        threads: int = 20,
+        hosts: HostsFile | None = None,
+        resolv_conf: Path = Path("/etc/resolv.conf"),
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._servers = Servers(nameservers, timeout, clock.seconds, resolv_conf)
+        self._hosts = hosts or HostsFile()
+        self._pool = ThreadPool(minthreads=0, maxthreads=threads, name="dns")
+        self._exchangers: Cache[Exchanger] = Cache(clock, self._ask_exchangers)
+        self._addresses: Cache[str] = Cache(clock, self._ask_addresses)
+        self._busy = 0
+        self._stopping: Deferred[None] | None = None
+
+    def exchangers(self, domain: str) -> Deferred[Answer[Exchanger]]:
+        """The MX records of a domain, a null MX and useless ones included. NO_NAME for what is not a domain name."""
+        name = normal(domain)
+        refused = not_a_name(name, self._clock.seconds())
+        if refused is not None:
+            return succeed(Answer(refused.found, (), refused.until, refused.why))
+        return self._exchangers.look_up(name)
+
+    def addresses(self, host: str) -> Deferred[Answer[str]]:
+        """The addresses of a host, from the DNS or else /etc/hosts. An address is its own."""
+        name = normal(host)
+        known = without_asking(name, self._clock.seconds())
+        if known is not None:
+            return succeed(known)
+        return self._addresses.look_up(name).addCallback(self._or_hosts, name)
+
+    def stop(self) -> Deferred[None]:
+        """Answer whoever waits with a failure. Fires when no thread is left, within the timeout of a question."""
+        if self._stopping is None:
+            self._stopping = Deferred()
+            self._exchangers.stop()
+            self._addresses.stop()
+            self._stop_if_idle()
+        return self._stopping
+
+    def _ask_exchangers(self, domain: str) -> Deferred[Answer[Exchanger]]:
+        return self._in_thread(lambda: self._servers.exchangers(domain))
+
+    def _ask_addresses(self, host: str) -> Deferred[Answer[str]]:
+        families = [
+            self._in_thread(lambda: self._servers.addresses(host, 4)),
+            self._in_thread(lambda: self._servers.addresses(host, 6)),
+        ]
+        return gatherResults(families).addCallback(lambda answers: merge(answers, self._clock.seconds()))
+
+    def _or_hosts(self, answer: Answer[str], host: str) -> Answer[str]:
+        # Outside the cache, so that an edited file counts at once.
+        if answer.found is Found.RECORDS:
+            return answer
+        addresses = self._hosts.addresses(host)
+        if not addresses:
+            return answer
+        return Answer(Found.RECORDS, addresses, self._clock.seconds() + HALF_LASTS)
+
+    def _in_thread(self, question: Callable[[], Answer[Record]]) -> Deferred[Answer[Record]]:
+        if not self._pool.started:
+            self._pool.start()
+        self._busy += 1
+        answer = deferToThreadPool(self._reactor, self._pool, self._unless_stopping, question)
+        return answer.addErrback(self._bug).addBoth(self._done)
+
+    def _unless_stopping(self, question: Callable[[], Answer[Record]]) -> Answer[Record]:
+        if self._stopping is not None:
+            return Answer(Found.FAILED, why="the relay is stopping")
+        return question()
+
+    def _bug(self, failure: Failure) -> Answer[Record]:
+        self._log.failure("look-up failed", failure)
+        return Answer(Found.FAILED, until=self._clock.seconds(), why="look-up failed")
+
+    def _done(self, answer: Answer[Record]) -> Answer[Record]:
+        self._busy -= 1
+        self._stop_if_idle()
+        return answer
+
+    def _stop_if_idle(self) -> None:
+        if self._stopping is not None and not self._busy and not self._stopping.called:
+            if self._pool.started:
+                self._pool.stop()
+            self._stopping.callback(None)

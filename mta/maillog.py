@@ -1,0 +1,150 @@
+"""The log: one line for each event, always with the queue id, written once per turn of the reactor.
+
+A line reads `2026-11-23T06:43:12.123Z 1HZ8K3QW0R2MB delivered to=<a@example.org> host=… reply="250 2.0.0 ok"`. The
+stock observer flushes every line, which costs a system call and the GIL each time; here the lines of one turn are one
+write. What Twisted itself has to say (failures, above all) goes to the same place through `Observer`.
+"""
+
+import hashlib
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
+from zope.interface import implementer
+
+from mta.message.envelope import format_queue_id
+
+Sink = Callable[[str], None]
+_ADDRESS_FIELDS = frozenset({"sender", "to", "recipient"})
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/@<>[]+,%*?&=~#")
+_NO_ID = "-"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def timestamp(at: float) -> str:
+    """A time in seconds since 1970 as the log gives it: UTC, to the millisecond."""
+    second = int(at)
+    return f"{_second(second)}.{int((at - second) * 1000):03d}Z"
+
+
+def printable(text: str) -> str:
+    """Text from outside made harmless for a line of log or a terminal: nothing but printable characters."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+@lru_cache(maxsize=4096)
+def _field(value: str) -> str:
+    return value if value and _PLAIN.issuperset(value) else json.dumps(printable(value), ensure_ascii=False)
+
+
+@lru_cache(maxsize=4096)
+def _hashed(address: str) -> str:
+    """An address that can be followed through a log without being read: 12 digits of SHA-256, the domain kept."""
+    local, at, domain = address.rpartition("@")
+    return f"{hashlib.sha256(local.lower().encode()).hexdigest()[:12]}{at}{domain}" if address else ""
+
+
+class LineWriter:
+    """Gathers the lines of one turn of the reactor and writes them at once. No path: standard output."""
+
+    def __init__(self, reactor: IReactorTime, path: Path | None = None) -> None:
+        self._reactor = reactor
+        self._file: TextIO
+        if path is None:
+            # Taken now: once logging has begun, Twisted puts itself in the place of sys.stdout.
+            self._file = sys.stdout
+            if isinstance(self._file, io.TextIOWrapper):
+                self._file.reconfigure(errors="backslashreplace")
+        else:
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        if not self._lines:
+            self._reactor.callLater(0, self.flush)
+        self._lines.append(line)
+
+    def close(self) -> None:
+        """Write what has gathered, and let go of the file."""
+        self.flush()
+        if self._file is not sys.__stdout__:
+            self._file.close()
+
+    def flush(self) -> None:
+        """Write what has gathered. Called by itself, and at the end."""
+        if not self._lines:
+            return
+        text = "\n".join(self._lines) + "\n"
+        self._lines.clear()
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except (OSError, ValueError):
+            # A full disk or a closed pipe must not stop the mail; nor is there anywhere left to say so.
+            return
+
+
+class MailLog:
+    """The events of the mail, as lines for people or as JSON with the same fields.
+
+    format: "text" or "json". addresses: "full" or "hashed" (the local part, in sender and recipients).
+    """
+
+    def __init__(self, sink: Sink, clock: IReactorTime, style: str = "text", addresses: str = "full") -> None:
+        self._sink = sink
+        self._now = clock.seconds
+        self._json = style == "json"
+        self._hash = addresses == "hashed"
+
+    def event(self, kind: str, message: int | None = None, **fields: Any) -> None:
+        """One line. message: the queue id as a number. Fields that are None are left out."""
+        if self._hash:
+            fields = {name: self._hide(name, value) for name, value in fields.items()}
+        queue_id = _NO_ID if message is None else format_queue_id(message)
+        at = timestamp(self._now())
+        if self._json:
+            known = {name: value for name, value in fields.items() if value is not None}
+            self._sink(json.dumps({"time": at, "id": queue_id, "event": kind, **known}))
+            return
+        words = [at, queue_id, kind]
+        for name, value in fields.items():
+            if value is not None:
+                text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+                words.append(f"{name}=<{printable(text)}>" if name in _ADDRESS_FIELDS else f"{name}={_field(text)}")
+        self._sink(" ".join(words))
+
+    @staticmethod
+    def _hide(name: str, value: Any) -> Any:
+        if name not in _ADDRESS_FIELDS or value is None:
+            return value
+        return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
+
+
+@implementer(ILogObserver)
+class Observer:
+    """Twisted's own log events, as lines of the same log. Failures keep their traceback, indented under the line."""
+
+    _QUIET = ("Starting factory", "Stopping factory")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def __call__(self, event: LogEvent) -> None:
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip()
+        level = event.get("log_level", LogLevel.info)
+        if text.startswith(self._QUIET) and level <= LogLevel.info:
+            return
+        name = level.name if level is not None else "info"
+        indented = text.replace("\n", "\n    ")
+        self._sink(f"{timestamp(event.get('log_time', 0.0))} {_NO_ID} {name} {indented}")

@@ -1,0 +1,48 @@
+"""Trace: the Received field that we put before the content of each message that we take in (RFC 5321 4.4)."""
+
+import re
+from email.utils import formatdate
+from functools import lru_cache
+
+from mta.message.envelope import Client, format_queue_id
+
+_HELO = re.compile(r"[A-Za-z0-9._-]{1,255}\Z|\[[0-9A-Za-z.:]{1,64}\]\Z")
+_FOLD_AT = 78
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return f"{formatdate(second)[:-5]}+0000"  # the library says -0000, which means that the zone is not known
+
+
+def mail_date(at: float) -> str:
+    """A time as header fields give it (RFC 5322 3.3), in UTC. Cached by the second."""
+    return _date(int(at))
+
+
+def address_literal(address: str) -> str:
+    """An IP address as a literal of RFC 5321 4.1.3; "" for the empty address of a Unix socket."""
+    if not address:
+        return ""
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def received_field(hostname: str, client: Client, number: int, recipients: list[str], at: float) -> bytes:
+    """The field, with its line ends.
+
+    The forward-path is named only where there is one recipient: RFC 5321 7.6, since with more it would tell each of
+    the others. What the client called itself is given only where it has the form of a name.
+    """
+    name = client.helo if _HELO.match(client.helo) else "unknown"
+    literal = address_literal(client.address)
+    origin = f"from {name} ({literal})" if literal else f"from {name}"
+    lines = [f"Received: {origin}", f"\tby {hostname} with {client.protocol} id {format_queue_id(number)}"]
+    if len(recipients) == 1:
+        lines.append(f"\tfor <{recipients[0]}>")
+    lines[-1] += ";"
+    date = _date(int(at))
+    if len(lines[-1]) + len(date) < _FOLD_AT:
+        lines[-1] += f" {date}\r\n"
+    else:
+        lines.append(f"\t{date}\r\n")
+    return "\r\n".join(lines).encode()

@@ -1,0 +1,1 @@
+"""Small things over Twisted's transports that both directions share."""

@@ -1,0 +1,1 @@
+"""Its place makes what lies beside it importable for all tests: `dns_server` and other helpers."""

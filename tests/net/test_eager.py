@@ -1,0 +1,181 @@
+"""Connections that send at once: in order, whole, and still over Twisted's own buffers."""
+
+import hashlib
+import shutil
+import socket
+import tempfile
+
+import pytest
+from twisted.internet import reactor, tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import TestCase
+
+from mta.net import eager
+
+
+class Gatherer(Protocol):
+    def __init__(self) -> None:
+        self.octets = b""
+        self.waiting: tuple[int, Deferred[bytes]] | None = None
+        self.lost: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.octets += data
+        self._look()
+
+    def connectionLost(self, reason=None) -> None:
+        self.lost.callback(None)
+
+    def gather(self, count: int) -> Deferred[bytes]:
+        self.waiting = (count, Deferred())
+        gathered = self.waiting[1]
+        self._look()
+        return gathered
+
+    def _look(self) -> None:
+        if self.waiting and len(self.octets) >= self.waiting[0]:
+            (_, waiting), self.waiting = self.waiting, None
+            waiting.callback(self.octets)
+
+
+class ServerSide(Factory):
+    noisy = False
+
+    def __init__(self) -> None:
+        self.accepted: Deferred[Gatherer] = Deferred()
+
+    def buildProtocol(self, addr):
+        protocol = Gatherer()
+        reactor.callLater(0, self.accepted.callback, protocol)
+        return protocol
+
+
+class ClientSide(ClientFactory):
+    noisy = False
+
+    def __init__(self) -> None:
+        self.connected: Deferred[Gatherer] = Deferred()
+
+    def buildProtocol(self, addr):
+        protocol = Gatherer()
+        reactor.callLater(0, self.connected.callback, protocol)
+        return protocol
+
+    def clientConnectionFailed(self, connector, reason) -> None:
+        self.connected.errback(reason)
+
+
+class EagerTests(TestCase):
+    timeout = 20
+
+    async def _pair(self):
+        server = ServerSide()
+        self.port = eager.listen(reactor, "127.0.0.1", 0, server)
+        self.addCleanup(self.port.stopListening)
+        client = ClientSide()
+        eager.connect(reactor, "127.0.0.1", self.port.getHost().port, client, 5)
+        one, other = await client.connected, await server.accepted
+
+        async def close() -> None:
+            one.transport.loseConnection()
+            await one.lost
+            await other.lost
+
+        self.addCleanup(lambda: Deferred.fromCoroutine(close()))
+        return one, other
+
+    async def test_what_is_written_is_on_its_way_before_the_reactor_turns(self) -> None:
+        one, other = await self._pair()
+        one.transport.write(b"hello")
+        self.assertEqual((one.transport.dataBuffer, one.transport._tempDataBuffer), (b"", []))
+        self.assertEqual(await other.gather(5), b"hello")
+        other.transport.write(b"world")
+        self.assertEqual((other.transport.dataBuffer, other.transport._tempDataBuffer), (b"", []))
+        self.assertEqual(await one.gather(5), b"world")
+
+    async def test_more_than_the_socket_takes_arrives_whole_and_in_order(self) -> None:
+        one, other = await self._pair()
+        blocks = [bytes([number % 251]) * (1 + number * 997 % 70_000) for number in range(300)]
+        for block in blocks:
+            one.transport.write(block)
+        self.assertTrue(one.transport._tempDataBuffer, "this test must overfill the socket")
+        sent = b"".join(blocks)
+        got = await other.gather(len(sent))
+        self.assertEqual(hashlib.sha256(got).digest(), hashlib.sha256(sent).digest())
+
+    async def test_what_was_written_before_closing_arrives(self) -> None:
+        one, other = await self._pair()
+        one.transport.write(b"x" * 3_000_000)
+        one.transport.write(b"bye")
+        one.transport.loseConnection()
+        await other.lost
+        self.assertEqual(len(other.octets), 3_000_003)
+
+    async def test_writing_to_a_connection_that_the_peer_reset_ends_it(self) -> None:
+        one, other = await self._pair()
+        other.transport.abortConnection()
+        await other.lost
+        for _ in range(3):
+            one.transport.write(b"to nobody")
+        await one.lost
+        one.transport.write(b"after the end")
+
+    async def test_a_pull_producer_is_asked_until_it_has_no_more(self) -> None:
+        one, other = await self._pair()
+
+        class Puller:
+            left = 20
+
+            def resumeProducing(self) -> None:
+                self.left -= 1
+                one.transport.write(b"p" * 1000)
+                if not self.left:
+                    one.transport.unregisterProducer()
+
+            def stopProducing(self) -> None:
+                pass
+
+        one.transport.registerProducer(Puller(), False)
+        self.assertEqual(len(await other.gather(20_000)), 20_000)
+
+    async def test_a_unix_socket_works_the_same(self) -> None:
+        server, client = ServerSide(), ClientSide()
+        folder = tempfile.mkdtemp()  # trial's own names are longer than a socket's may be
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/socket"
+        port = eager.listen_unix(reactor, path, server)
+        self.addCleanup(port.stopListening)
+        eager.connect_unix(reactor, path, client, 5)
+        one, other = await client.connected, await server.accepted
+        other.transport.write(b"220 hello")
+        self.assertEqual(await one.gather(9), b"220 hello")
+        self.assertEqual(other.transport.dataBuffer, b"")
+        one.transport.loseConnection()
+        await other.lost
+        await one.lost
+
+    async def test_a_port_that_is_taken_is_named(self) -> None:
+        port = eager.listen(reactor, "127.0.0.1", 0, ServerSide())
+        self.addCleanup(port.stopListening)
+        number = port.getHost().port
+        with pytest.raises(CannotListenError, match=str(number)):
+            eager.listen(reactor, "127.0.0.1", number, ServerSide())
+
+
+def test_twisted_still_keeps_what_is_queued_where_this_looks_for_it() -> None:
+    ours, theirs = socket.socketpair()
+    transport = tcp.Connection(ours, Protocol(), reactor)
+    for name in ("dataBuffer", "_tempDataBuffer", "_writeDisconnected", "TLS", "producer", "streamingProducer"):
+        assert hasattr(transport, name), name
+    ours.close()
+    theirs.close()
+
+
+def test_a_reactor_with_transports_of_its_own_is_asked() -> None:
+    virtual = MemoryReactorClock()
+    eager.listen(virtual, "127.0.0.1", 25, Factory())
+    eager.connect(virtual, "127.0.0.1", 25, ClientFactory(), 30)
+    assert len(virtual.tcpServers) == len(virtual.tcpClients) == 1

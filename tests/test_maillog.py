@@ -1,0 +1,104 @@
+"""The log: one line for each event, harmless whatever is in it."""
+
+import hashlib
+import json
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta.maillog import LineWriter, MailLog, Observer
+
+
+def lines_of(style: str = "text", addresses: str = "full") -> tuple[list[str], MailLog]:
+    lines: list[str] = []
+    clock = Clock()
+    clock.advance(1_800_000_000.5)
+    return lines, MailLog(lines.append, clock, style, addresses)
+
+
+def test_a_line_of_text() -> None:
+    lines, log = lines_of()
+    log.event(
+        "delivered", 1 << 60, to=["a@example.org", "b@example.org"], host="mx[192.0.2.1]:25", reply="250 ok", tls=None
+    )
+    assert lines == [
+        "2027-01-15T08:00:00.500Z 1000000000000 delivered to=<a@example.org,b@example.org>"
+        ' host=mx[192.0.2.1]:25 reply="250 ok"',
+    ]
+
+
+def test_a_line_of_json_has_the_same_fields() -> None:
+    lines, log = lines_of("json")
+    log.event("delivered", None, to=["a@example.org"], size=3, tls=None)
+    assert json.loads(lines[0]) == {
+        "time": "2027-01-15T08:00:00.500Z",
+        "id": "-",
+        "event": "delivered",
+        "to": ["a@example.org"],
+        "size": 3,
+    }
+
+
+def test_addresses_are_hashed_on_request() -> None:
+    lines, log = lines_of(addresses="hashed")
+    log.event("received", 1, sender="anne@example.org", to=["", "ANNE@example.org"], size=1)
+    hidden = hashlib.sha256(b"anne").hexdigest()[:12] + "@example.org"
+    assert lines[0].endswith(f"received sender=<{hidden}> to=<,{hidden}> size=1")
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_hostile_text_stays_on_its_line(style: str) -> None:
+    lines, log = lines_of(style)
+    log.event("refused", 1, sender="a\r\nb", why="\x1b[2Jgone\x00\n2026 fake line\u2028x")
+    assert len(lines) == 1
+    assert lines[0].isprintable()
+
+
+class _Unwritable:
+    def write(self, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_lines_of_one_turn_are_written_at_once(tmp_path) -> None:
+    clock = Clock()
+    path = tmp_path / "mail.log"
+    writer = LineWriter(clock, path)
+    writer("one")
+    writer("two")
+    assert path.read_text() == ""
+    clock.advance(0)
+    assert path.read_text() == "one\ntwo\n"
+    writer("three")
+    writer.flush()
+    assert path.read_text() == "one\ntwo\nthree\n"
+    writer.close()
+
+
+def test_a_full_disk_does_not_stop_the_mail(tmp_path) -> None:
+    writer = LineWriter(Clock(), tmp_path / "mail.log")
+    file, writer._file = writer._file, _Unwritable()
+    writer("lost")
+    writer.flush()
+    file.close()
+
+
+def test_failures_keep_their_traceback() -> None:
+    lines: list[str] = []
+    log = Logger(observer=Observer(lines.append))
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        log.failure("something {what}", Failure(), what="bad")
+    assert "critical something bad" in lines[0]
+    assert "\n    Traceback" in lines[0]
+    assert "ValueError: broken" in lines[0]
+
+
+def test_what_twisted_says_of_its_factories_is_left_out() -> None:
+    lines: list[str] = []
+    log = Logger(observer=Observer(lines.append))
+    log.info("Starting factory {x}", x=1)
+    log.info("listening")
+    assert len(lines) == 1
