@@ -8,6 +8,7 @@ It needs to know how Twisted keeps what is queued (`dataBuffer`, `_tempDataBuffe
 tests/net/test_eager.py watches. Reactors that make their own transports (the simulation's) are simply asked.
 """
 
+import socket
 from typing import Any, cast
 
 from twisted.internet import tcp, unix
@@ -50,6 +51,13 @@ class _Client(_SendsAtOnce, tcp.Client):
 class _Port(tcp.Port):
     transport = _Server
 
+    def createInternetSocket(self) -> socket.socket:
+        listening = cast(socket.socket, super().createInternetSocket())
+        if self.addressFamily == socket.AF_INET6:
+            # So that 0.0.0.0:25 and [::]:25 can be listened on side by side, whatever the system's default is.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        return listening
+
 
 class _Connector(tcp.Connector):
     def _makeTransport(self) -> tcp.Client:
@@ -65,7 +73,7 @@ class _UnixPort(unix.Port):
 
 
 def listen(reactor: Any, address: str, port: int, factory: Any, backlog: int = 1024) -> IListeningPort:
-    """Listen on an IP address ("" for all of IPv4, "::" for all) and port. Raises `CannotListenError`."""
+    """Listen on an IP address ("0.0.0.0" for all of IPv4, "::" for all of IPv6) and port. Raises `CannotListenError`."""
     if not isinstance(reactor, PosixReactorBase):
         return cast(IListeningPort, reactor.listenTCP(port, factory, backlog=backlog, interface=address))
     listening = _Port(port, factory, backlog, address, reactor)

@@ -1,10 +1,15 @@
 """Routing: where the mail for a forward-path goes next. The first route that matches wins; else it goes by MX."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+from mta.policy.pattern import EVERYBODY, Pattern
+from mta.smtp.address import domain_of
 from mta.smtp.reply import Reply
+
+_REMEMBERED = 4096
 
 
 class Via(StrEnum):
@@ -60,3 +65,62 @@ class Decision:
     refusal: Reply | None
     why: str
     route: str = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One entry of `routes`: mail from `sender` to `to` goes `onward`, to a hop or nowhere, with a reply at RCPT.
+
+    The host of a hop by MX is left empty, since it is each recipient's own domain.
+    """
+
+    onward: Hop | Reply
+    to: Pattern = EVERYBODY
+    sender: Pattern = EVERYBODY
+    name: str = ""
+
+    def covers(self, other: "Route") -> bool:
+        """Does it take all the mail that the other would, so that the other never matches behind it?"""
+        return self.to.covers(other.to) and self.sender.covers(other.sender)
+
+    @property
+    def whom(self) -> str:
+        """Whose mail it is for, in words."""
+        sender = f"from {self.sender.name}" if self.sender != EVERYBODY else ""
+        to = f"to {self.to.name}" if self.to != EVERYBODY or not sender else ""
+        return " ".join(part for part in (to, sender) if part)
+
+
+class Routing:
+    """The routes in force. Decisions are remembered, by as much of the addresses as the routes look at."""
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self.routes = tuple(routes)
+        senders = [route.sender for route in self.routes if route.sender != EVERYBODY]
+        self._heeds_sender = bool(senders)
+        self._whole_sender = any(pattern.needs_local_part for pattern in senders)
+        self._whole_recipient = any(route.to.needs_local_part for route in self.routes)
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._decide)
+
+    def decide(self, sender: str, recipient: str) -> Decision:
+        """Where mail from a reverse-path ("" for the null one) to a forward-path goes."""
+        if not self._heeds_sender:
+            sender = ""
+        elif not self._whole_sender:
+            sender = "@" + domain_of(sender)
+        if not self._whole_recipient:
+            recipient = "@" + domain_of(recipient)
+        return self._remembered(sender, recipient)
+
+    def _decide(self, sender: str, recipient: str) -> Decision:
+        sender, sender_domain = sender.lower(), domain_of(sender)
+        recipient, domain = recipient.lower(), domain_of(recipient)
+        for number, route in enumerate(self.routes):
+            if route.to.matches(recipient, domain) and route.sender.matches(sender, sender_domain):
+                name = f" ({route.name})" if route.name else ""
+                why = f"routes[{number}]{name}: {route.whom}"
+                if isinstance(route.onward, Reply):
+                    return Decision(None, route.onward, why, route.name)
+                hop = replace(route.onward, host=domain) if route.onward.via is Via.MX else route.onward
+                return Decision(hop, None, why, route.name)
+        return Decision(Hop(Via.MX, domain), None, f"no route matches: by MX of {domain}")

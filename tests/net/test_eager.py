@@ -157,6 +157,12 @@ class EagerTests(TestCase):
         await other.lost
         await one.lost
 
+    async def test_both_families_can_be_listened_on_side_by_side(self) -> None:
+        one = eager.listen(reactor, "0.0.0.0", 0, ServerSide())
+        self.addCleanup(one.stopListening)
+        other = eager.listen(reactor, "::", one.getHost().port, ServerSide())
+        self.addCleanup(other.stopListening)
+
     async def test_a_port_that_is_taken_is_named(self) -> None:
         port = eager.listen(reactor, "127.0.0.1", 0, ServerSide())
         self.addCleanup(port.stopListening)

@@ -1,0 +1,213 @@
+"""Rules: what the values of the configuration must be, beyond their type. Each raises `ValueError` in plain words.
+
+A validator that looks at several values raises `Mistakes`, so that each is reported at its own line.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pydantic import AfterValidator, ValidationInfo
+
+from mta.config.document import Key
+from mta.config.problems import Mistakes, listed
+from mta.config.units import SocketAddress, parse_duration, parse_server, parse_socket_address
+from mta.policy.access import Network, too_wide
+from mta.policy.pattern import Kind, Pattern, parse_domain
+from mta.policy.routing import Hop, Via
+from mta.policy.via import parse_via
+from mta.smtp.address import AddressError, is_address_literal, parse_mailbox
+from mta.smtp.reply import Reply
+
+# Top-level names that are for use inside a house (RFC 2606, RFC 6762 G, ICANN's "internal"): wildcards there are safe.
+_HOUSE_NAMES = frozenset({"corp", "example", "home", "internal", "invalid", "lan", "local", "localhost", "test"})
+
+
+class _HasAddress(Protocol):
+    @property
+    def address(self) -> SocketAddress: ...
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str | None: ...
+
+
+Parsed = TypeVar("Parsed")
+Listens = TypeVar("Listens", bound=_HasAddress)
+Named = TypeVar("Named", bound=_HasName)
+
+
+def only(*accepted: object, lacking: str) -> AfterValidator:
+    """Accept these values alone, for now: any other asks for a feature that is not there yet.
+
+    To make the feature available is to take this away from the type of the key.
+    """
+    words = [str(value) for value in accepted if isinstance(value, str | int) and not isinstance(value, bool)]
+    instead = f"use {listed(words)}" if words else "leave it out"
+
+    def check(value: Parsed) -> Parsed:
+        if value not in accepted:
+            raise ValueError(f"not available yet ({lacking}); {instead}")
+        return value
+
+    return AfterValidator(check)
+
+
+def text(parse: Callable[[str], Parsed], expected: str) -> Callable[[object], Parsed]:
+    """A parser of text that says what is expected when it is given something else."""
+
+    def parse_text(value: object) -> Parsed:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"must be {expected}")
+        return parse(value.strip())
+
+    return parse_text
+
+
+def hostname(value: str) -> str:
+    """The name of a host: a domain, not an address."""
+    domain = parse_domain(value)
+    if is_address_literal(domain):
+        raise ValueError("must be a name, not an address")
+    return domain
+
+
+def mailbox(value: str) -> str:
+    """A mailbox, as "local@domain"."""
+    try:
+        return str(parse_mailbox(value))
+    except AddressError as error:
+        raise ValueError(f"is not an address: {error.reason}") from None
+
+
+def recipient_pattern(value: str) -> Pattern:
+    """What `to` may be."""
+    pattern = Pattern.parse(value)
+    if pattern.kind is Kind.NULL:
+        raise ValueError("is the null path, which no mail is sent to; it can stand behind from")
+    return pattern
+
+
+def relay_domain(value: str) -> str:
+    """A domain whose mail is taken from anyone. What would take the mail of half the world is refused."""
+    if value.strip(".*@") == "":
+        raise ValueError("is an open relay: it would take mail from anyone to everywhere; name your own domains")
+    if value.startswith("*."):
+        raise ValueError(f"is not a domain; its subdomains are {value[1:]}")
+    below = "." if value.startswith(".") else ""
+    domain = parse_domain(value.removeprefix("."))
+    if below and "." not in domain and domain not in _HOUSE_NAMES:
+        raise ValueError(f"is an open relay: it would take mail from anyone to all of .{domain}; name your own domains")
+    return below + domain
+
+
+def closed_relay(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Networks whose clients may send anywhere must not be the whole Internet, nor much of it."""
+    reason = "is an open relay: {} could send anywhere through it; name your own networks"
+    wide = [number for number, network in enumerate(networks) if too_wide([network])]
+    if wide:
+        found: list[tuple[Key, str]] = []
+        for number in wide:
+            whole = networks[number].prefixlen == 0
+            found.append(((number,), reason.format("the whole Internet" if whole else "much of the Internet")))
+        raise Mistakes(found)
+    if too_wide(networks):
+        raise Mistakes([((), reason.format("much of the Internet, all of these together,"))])
+    return networks
+
+
+def each_address_once(listeners: tuple[Listens, ...]) -> tuple[Listens, ...]:
+    """Two listeners cannot have one port. Port 0 is any that is free."""
+    addresses = [listener.address for listener in listeners]
+    _each_once("address", [str(one) if one.port or one.path else None for one in addresses])
+    return listeners
+
+
+def each_name_once(routes: tuple[Named, ...]) -> tuple[Named, ...]:
+    """A name means one route."""
+    _each_once("name", [route.name for route in routes])
+    return routes
+
+
+def _each_once(key: str, values: Sequence[str | None]) -> None:
+    first: dict[str, int] = {}
+    found: list[tuple[Key, str]] = []
+    for number, value in enumerate(values):
+        if value is None:
+            continue
+        if value in first:
+            found.append(((number, key), f"stands twice; entry [{first[value]}] has it too"))
+        first.setdefault(value, number)
+    if found:
+        raise Mistakes(found)
+
+
+def positive_duration(value: object) -> float:
+    """A duration above zero, in seconds."""
+    seconds = parse_duration(value)
+    if not seconds:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+def duration_or_never(value: object) -> float | None:
+    """A duration in seconds; None for "never"."""
+    return None if value == "never" else positive_duration(value)
+
+
+def workers(value: object) -> int | str:
+    """A number of processes, or "auto"."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("must be a number of processes from 1, or auto")
+    return value
+
+
+def nameserver(value: object) -> SocketAddress:
+    """HOST or HOST:PORT of a DNS server."""
+    return parse_server(value, default_port=53)
+
+
+def file(value: object, info: ValidationInfo) -> Path:
+    """A file; a relative path begins at the folder of the configuration."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be the path of a file")
+    return _absolute(value, info)
+
+
+def spool(value: object, info: ValidationInfo) -> Path:
+    """Where the queue is kept."""
+    scheme = value.partition("://")[0] if isinstance(value, str) else ""
+    if scheme in ("postgresql", "postgres"):
+        raise ValueError("not available yet (a queue in PostgreSQL); name a folder")
+    if not isinstance(value, str) or not value or scheme != value:
+        raise ValueError("must be the path of a folder")
+    return _absolute(value, info)
+
+
+def listener_address(value: object, info: ValidationInfo) -> SocketAddress:
+    """HOST:PORT, or unix:PATH with its path made absolute."""
+    address = parse_socket_address(value)
+    return address._replace(path=str(_absolute(address.path, info))) if address.path else address
+
+
+def via(value: object, info: ValidationInfo) -> Hop | Reply:
+    """Where a route leads. What needs TLS is not there yet."""
+    if not isinstance(value, str):
+        raise ValueError("must be text: mx, smtp://HOST, discard or a refusal in quotes")
+    onward = parse_via(value)
+    if isinstance(onward, Hop) and onward.via is Via.SMTPS:
+        raise ValueError("not available yet (TLS); use smtp://")
+    if isinstance(onward, Hop) and onward.path:
+        return Hop(onward.via, path=str(_absolute(onward.path, info)))
+    return onward
+
+
+def _absolute(path: str, info: ValidationInfo) -> Path:
+    if not path.isprintable():
+        raise ValueError("must be a path without control characters")
+    context: Mapping[str, Path] = info.context or {}
+    return Path(os.path.normpath(context.get("folder", Path()) / path))

@@ -1,0 +1,94 @@
+"""Retry: when a delivery that was deferred is tried again, when its sender is warned, and when it is given up.
+
+RFC 5321 4.5.4.1 asks for waits that grow, for at least 4 to 5 days in all, and for retry times of 30 minutes or more
+on the average; an operator's schedule may differ, so all of it is data.
+"""
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+SPREAD = 0.1  # of a wait, at most, is added by chance
+FINDING_HOLDS = 60.0  # seconds for which a destination that failed need not be tried again for each expired message
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """The schedule. Durations in seconds.
+
+    after: the waits between tries, at least one; the last one repeats. warn: the age at which the sender is told of
+    the delay, once; None for never. give_up: the age at which a deferred recipient becomes a failed one; the last
+    try falls on it.
+    """
+
+    after: tuple[float, ...]
+    warn: float | None
+    give_up: float
+
+
+def next_try(policy: RetryPolicy, received: float, attempts: int, now: float, chance: random.Random) -> float:
+    """When to try again after `attempts` (1 or more) tries, the last of which has just ended at `now`.
+
+    The wait is never shorter than the schedule says, since a greylist counts on it; up to a tenth is added so that
+    what came as a crowd does not come back as one. A try that would fall behind the time to give up is made at that
+    time. A `received` in the future (the clock has been set back) gives an ordinary wait.
+    """
+    wait = policy.after[min(attempts, len(policy.after)) - 1]
+    return min(now + wait * (1.0 + SPREAD * chance.random()), received + policy.give_up)
+
+
+def warning(policy: RetryPolicy, received: float, warned: bool) -> float | None:
+    """When the sender is to be told of the delay; None where that has been done or will not be."""
+    if warned or policy.warn is None or policy.warn >= policy.give_up:
+        return None
+    return received + policy.warn
+
+
+def deadline(policy: RetryPolicy, received: float, warned: bool) -> float:
+    """When somebody must look at a delivery even though it cannot be tried: to warn its sender, or to give up."""
+    owed = warning(policy, received, warned)
+    return received + policy.give_up if owed is None else owed
+
+
+def expired(policy: RetryPolicy, received: float, now: float) -> bool:
+    """Is it old enough to be given up? (Not before one try has failed, which `next_step` and `settlement` see to.)"""
+    return now >= received + policy.give_up
+
+
+class Step(StrEnum):
+    """What to do with a delivery that somebody looks at."""
+
+    TRY = "try"
+    WAIT = "wait"
+    WARN = "warn"  # tell the sender of the delay, without a try
+    EXPIRE = "expire"  # give it up: what the destination answered a moment ago is the answer to this one too
+    BOUNCE = "bounce"  # give it up: an operator said so
+
+
+def next_step(
+    policy: RetryPolicy,
+    received: float,
+    warned: bool,
+    due: float,
+    now: float,
+    paused: bool = False,
+    full: bool = False,
+    refused_at: float | None = None,
+    wish: str = "",
+) -> Step:
+    """What to do with a delivery now that it is due or that its deadline has come.
+
+    paused, full: its destination is left in peace, or has as many deliveries under way as it may. refused_at: when a
+    try last failed for the destination as a whole. A delivery that has reached its end gets its last try in spite of
+    a pause, unless the destination failed in the last minute, and after the message had arrived: however many
+    messages expire for a dead host, it sees one try a minute for all of them.
+    """
+    if wish == "bounce":
+        return Step.BOUNCE
+    if expired(policy, received, now):
+        fresh = refused_at is not None and received < refused_at and 0 <= now - refused_at < FINDING_HOLDS
+        return Step.EXPIRE if paused and fresh else Step.TRY
+    if not paused and not full and due <= now:
+        return Step.TRY
+    owed = warning(policy, received, warned)
+    return Step.WARN if owed is not None and owed <= now else Step.WAIT
