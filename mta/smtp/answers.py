@@ -1,0 +1,100 @@
+"""Answers: the octets a server sends, made into replies (RFC 5321 4.2), however long, odd or hostile they are.
+
+What is not a reply is told as such, at once or when a bound is reached, so that nobody waits for its end. Texts come
+out as printable characters on single lines: whatever is stored, logged or shown later needs no second cleaning.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from mta.smtp.reply import Reply
+
+LINE_LIMIT = 1_000  # octets kept of a line; RFC 5321 4.5.3.1.5 allows 512 and asks for more where it is possible
+LINES_LIMIT = 100  # lines of one reply
+REPLY_LIMIT = 65_536  # octets of one reply, unfinished line included
+
+_CODE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
+
+
+class AnswerReader:
+    """Reads one server's replies. `nonsense` is "" until something was not a reply, then it says what; nothing that
+    comes later is read."""
+
+    __slots__ = ("_lines", "_rest", "_size", "nonsense")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._lines: list[Reply] = []
+        self._size = 0
+        self.nonsense = ""
+
+    def receive(self, octets: bytes) -> list[Reply]:
+        """The replies that these octets complete. Those before nonsense count; look at `nonsense` after them.
+
+        A bare LF is taken for the end of a line, as many clients do: a server that errs there is still understood.
+        """
+        replies: list[Reply] = []
+        if self.nonsense:
+            return replies
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        for octets_of_line in lines:
+            line = _parse(octets_of_line[:LINE_LIMIT])
+            if line is None:
+                self.nonsense = f"not a reply: {clean(octets_of_line[:100]).rstrip()}"
+            elif not (line.more or self._lines):
+                replies.append(line.reply)
+                continue
+            elif self._lines and line.reply.code != self._lines[0].code:
+                self.nonsense = f"a reply that began with {self._lines[0].code} went on with {line.reply.code}"
+            else:
+                self._lines.append(line.reply)
+                self._size += len(octets_of_line)
+                if len(self._lines) > LINES_LIMIT:
+                    self.nonsense = f"a reply of more than {LINES_LIMIT} lines"
+                elif not line.more:
+                    replies.append(_join(self._lines))
+                    self._lines, self._size = [], 0
+            if self.nonsense:
+                return replies
+        if self._size + len(self._rest) > REPLY_LIMIT:
+            self.nonsense = f"a reply of more than {REPLY_LIMIT} octets"
+        return replies
+
+
+class _Line(NamedTuple):
+    """One line of a reply, as the reply that it would be if it were alone. more: others follow ("250-")."""
+
+    reply: Reply
+    more: bool
+
+
+@lru_cache(maxsize=128)
+def _parse(octets: bytes) -> _Line | None:
+    """A line without its LF; None for what cannot be part of a reply. A code without text is one (RFC 5321 4.2.1)."""
+    match = _CODE.fullmatch(octets.rstrip(b"\r"))
+    if match is None:
+        return None
+    code, separator, rest = match.groups()
+    text = clean(rest or b"")
+    status = _ENHANCED.match(text)
+    if status is None or text[0] != chr(code[0]):
+        return _Line(Reply(int(code), "", (text,)), separator == b"-")
+    return _Line(Reply(int(code), status[0], (text[status.end() + 1 :],)), separator == b"-")
+
+
+def _join(lines: list[Reply]) -> Reply:
+    """The reply that several lines make. Its enhanced status code is the first line's; another stays in the text."""
+    code, enhanced, _ = lines[0]
+    texts = [text if status in ("", enhanced) else f"{status} {text}".rstrip() for _, status, (text,) in lines]
+    return Reply(code, enhanced, tuple(texts))
+
+
+def clean(octets: bytes) -> str:
+    """The octets as text of printable characters: white space becomes a space, all other control characters, marks
+    that reorder text, and what is not UTF-8 become "?"."""
+    text = octets.decode("utf-8", "replace")
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char.isprintable() and char != "\ufffd" else " " if char.isspace() else "?" for char in text)

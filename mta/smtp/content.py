@@ -1,0 +1,149 @@
+"""Content between DATA and its end: made transparent for sending, read back when received (RFC 5321 4.5.2).
+
+Both directions work on blocks as they come, with the block-wise methods of bytes: no loop per line. Only CRLF ends a
+line and only CRLF.CRLF ends content, for every way of cutting the octets; a bare CR or LF never leaves us, so that a
+strict and a lax reader see the same message end at the same octet.
+"""
+
+from collections.abc import Iterable, Iterator
+
+END_OF_CONTENT = b"\r\n.\r\n"
+
+
+def stuff(blocks: Iterable[bytes], dotted: bool = True) -> Iterator[bytes]:
+    """The octets to send for a content given in blocks of any size, up to and with the end of content.
+
+    Doubles every dot that begins a line and completes a last line that lacks its CRLF. dotted: False skips the search
+    for dots, for content known to have no line that begins with one (`ContentReader.dotted`). Our own content has no
+    bare CR or LF; should one come here all the same it is sent as CRLF, since what it hides must not end the content
+    for a reader that is laxer than we are.
+    """
+    at_line_start = True
+    held = b""
+    for block in blocks:
+        if held:
+            block = held + block
+        if block.endswith(b"\r"):  # its LF may be the next block's first octet
+            held, block = b"\r", block[:-1]
+        else:
+            held = b""
+        if not block:
+            continue
+        if not _has_whole_line_ends(block):
+            block = _with_whole_line_ends(block)
+            dotted = True  # lines that nobody has looked at
+        if dotted:
+            block = block.replace(b"\r\n.", b"\r\n..")
+            if at_line_start and block.startswith(b"."):
+                block = b"." + block
+        at_line_start = block.endswith(b"\n")
+        yield block
+    yield b".\r\n" if at_line_start and not held else END_OF_CONTENT
+
+
+class ContentReader:
+    """Reads one content from octets cut in any way, up to its end, and collects what is to be known about it.
+
+    bare_lf: "refuse": content with a bare CR or LF is consumed to its end, to be refused there; "fix": a bare CR or
+    LF is kept as CRLF. limit: the largest size in octets, 0 for none; what exceeds it is consumed and not returned.
+
+    ended: the end of content has been seen; `rest` holds the octets behind it.
+    size: octets, without the end of content and the dots that were added for transparency (RFC 1870 5), as kept.
+    eight_bit: an octet above 127 was seen. dotted: a line begins with a dot. bare: a bare CR or LF was seen.
+    too_big: the size exceeds the limit.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_at_line_start",
+        "_fix",
+        "_limit",
+        "_tail",
+        "bare",
+        "dotted",
+        "eight_bit",
+        "ended",
+        "rest",
+        "size",
+        "too_big",
+    )
+
+    def __init__(self, bare_lf: str, limit: int) -> None:
+        self._fix = bare_lf == "fix"
+        self._limit = limit
+        # The line of the DATA command ends with a CRLF that counts for the end of content and for a first dot.
+        self._tail = b"\r\n"  # octets that may belong to an end of content, not returned yet
+        self._ahead = 2  # how many of them come before the content
+        self._at_line_start = True
+        self.ended = False
+        self.rest = b""
+        self.size = 0
+        self.eight_bit = False
+        self.dotted = False
+        self.bare = False
+        self.too_big = False
+
+    def feed(self, octets: bytes) -> bytes:
+        """Some more octets: the content that they complete, b"" where there is none (yet) or it is not wanted.
+
+        Not to be called once `ended` is true.
+        """
+        data = self._tail + octets if self._tail else octets
+        end = -1
+        dot = data.find(b"\r\n.")
+        if dot >= 0:
+            end = data.find(END_OF_CONTENT, dot)
+        if end >= 0:
+            self.ended = True
+            self.rest = data[end + 5 :]
+            self._tail = b""
+            stop = end + 2
+        else:
+            self._tail = _beginning_of_end(data)
+            stop = len(data) - len(self._tail)
+            if not stop:
+                return b""
+        doubled = -1 < dot < stop and dot != end
+        block = data[:stop].replace(b"\r\n.", b"\r\n")[self._ahead :] if doubled else data[self._ahead : stop]
+        self._ahead = 0
+        return self._keep(block, doubled)
+
+    def _keep(self, block: bytes, may_be_dotted: bool) -> bytes:
+        """Note the facts of a block without transparency, in which no CRLF is cut; what of it is to be kept."""
+        if not _has_whole_line_ends(block):
+            self.bare = True
+            if self._fix:
+                block = _with_whole_line_ends(block)
+        if not self.eight_bit and not block.isascii():
+            self.eight_bit = True
+        if (may_be_dotted or self.bare) and not self.dotted:
+            self.dotted = b"\n." in block or (self._at_line_start and block.startswith(b"."))
+        if block:
+            self._at_line_start = block.endswith(b"\n")
+        self.size += len(block)
+        if self._limit and self.size > self._limit:
+            self.too_big = True
+        if self.too_big or (self.bare and not self._fix):
+            return b""
+        return block
+
+
+def _beginning_of_end(data: bytes) -> bytes:
+    """The longest end of `data` with which an end of content may begin."""
+    for length in (4, 3, 2, 1):
+        if data.endswith(END_OF_CONTENT[:length]):
+            return END_OF_CONTENT[:length]
+    return b""
+
+
+def _has_whole_line_ends(block: bytes) -> bool:
+    """Is every CR followed by LF, and every LF preceded by CR?
+
+    Taken apart and put together again: a quarter of the time of counting CR, LF and CRLF.
+    """
+    return block.replace(b"\n", b"").replace(b"\r", b"\r\n") == block
+
+
+def _with_whole_line_ends(block: bytes) -> bytes:
+    """Every CRLF, bare CR and bare LF as CRLF."""
+    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")

@@ -1,0 +1,82 @@
+"""Framing: from octets, cut in any way, to command lines. Only CRLF ends a line, unless a listener forgives LF."""
+
+from enum import Enum
+
+from mta.smtp import limits
+
+
+class LineFault(Enum):
+    """What can be wrong with a line before anybody reads it."""
+
+    TOO_LONG = "longer than a command line may be; it has been skipped"
+    ENDLESS = "so long that its end is not waited for"
+    BARE_LF = "ended by LF alone"
+
+
+class LineReader:
+    """Holds octets that have arrived and gives out the command lines among them, or all of them as content.
+
+    fix: LF alone ends a line too; otherwise it is a fault. Time and memory are in proportion to what arrives, for
+    every way of cutting: lines are found in place, and an over-long one is not kept.
+    """
+
+    __slots__ = ("_at", "_fix", "_octets", "_skipped")
+
+    def __init__(self, fix: bool) -> None:
+        self._fix = fix
+        self._octets = b""
+        self._at = 0  # what comes before has been given out
+        self._skipped = 0  # octets of an over-long line that are no longer held
+
+    def __len__(self) -> int:
+        """How many octets wait here."""
+        return len(self._octets) - self._at
+
+    def receive(self, octets: bytes) -> None:
+        """Some more octets."""
+        if self._at < len(self._octets):
+            octets = self._octets[self._at :] + octets
+        self._octets = octets
+        self._at = 0
+
+    def next_line(self) -> bytes | LineFault | None:
+        """The next line without its end, a fault in its place, or None: its end has not arrived yet."""
+        octets, start = self._octets, self._at
+        end = octets.find(b"\n", start)
+        if end < 0:
+            return self._without_end()
+        self._at = end + 1
+        length = self._skipped + end + 1 - start
+        self._skipped = 0
+        if length > limits.ENDLESS_LINE:
+            return LineFault.ENDLESS
+        if end > start and octets[end - 1] == 0x0D:
+            end -= 1
+        elif not self._fix:
+            return LineFault.BARE_LF
+        return octets[start:end] if length <= limits.ACCEPTED_COMMAND_LINE else LineFault.TOO_LONG
+
+    def take_all(self) -> bytes:
+        """All that waits here, as it arrived."""
+        octets = self._octets[self._at :]
+        self.clear()
+        return octets
+
+    def clear(self) -> None:
+        """Forget all that waits here."""
+        self._octets = b""
+        self._at = 0
+        self._skipped = 0
+
+    def _without_end(self) -> LineFault | None:
+        """A line whose end is not here yet: of an over-long one only the last octet is kept, in case it is the CR."""
+        self._octets = self._octets[self._at :]
+        self._at = 0
+        length = self._skipped + len(self._octets)
+        if length > limits.ENDLESS_LINE:
+            self.clear()
+            return LineFault.ENDLESS
+        if length > limits.ACCEPTED_COMMAND_LINE:
+            self._octets = self._octets[-1:]
+            self._skipped = length - 1
+        return None
