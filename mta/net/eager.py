@@ -73,7 +73,7 @@ class _UnixPort(unix.Port):
 
 
 def listen(reactor: Any, address: str, port: int, factory: Any, backlog: int = 1024) -> IListeningPort:
-    """Listen on an IP address ("0.0.0.0" for all of IPv4, "::" for all of IPv6) and port. Raises `CannotListenError`."""
+    """Listen on an IP address ("0.0.0.0" for all of IPv4, "::" of IPv6) and port. Raises `CannotListenError`."""
     if not isinstance(reactor, PosixReactorBase):
         return cast(IListeningPort, reactor.listenTCP(port, factory, backlog=backlog, interface=address))
     listening = _Port(port, factory, backlog, address, reactor)

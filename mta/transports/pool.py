@@ -1,0 +1,111 @@
+"""Pool: open sessions, kept for a while after a message, since the next one for the same destination may be near."""
+
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from mta.smtp.client import Next
+from mta.transports.session import Session
+
+
+class PoolLimits(NamedTuple):
+    """When a session is closed rather than kept: seconds without a message, messages carried, seconds since it was
+    opened, idle sessions in all (the one that has rested longest goes)."""
+
+    idle: float = 20.0
+    messages: int = 100
+    age: float = 300.0
+    sessions: int = 100
+
+
+USUAL_LIMITS = PoolLimits()
+
+
+class Pool:
+    """The sessions of a process: those in use, which it only counts, and those at rest, by destination."""
+
+    def __init__(self, clock: IReactorTime, limits: PoolLimits = USUAL_LIMITS) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._open: set[Session] = set()
+        self._by_destination: dict[str, list[Session]] = {}
+        self._resting: dict[Session, str] = {}  # to their destination, the longest at rest first
+        self._stopped: list[Deferred[None]] = []
+        self._stopping = False
+
+    @property
+    def open(self) -> int:
+        """How many sessions are open, or being opened or closed."""
+        return len(self._open)
+
+    @property
+    def resting(self) -> int:
+        """How many sessions are at rest."""
+        return len(self._resting)
+
+    def watch(self, session: Session) -> None:
+        """A session that is being opened. It is counted until `forget`."""
+        self._open.add(session)
+
+    def take(self, destination: str) -> Session | None:
+        """An open session to a destination, the one used last; it is no longer the pool's until `keep`."""
+        resting = self._by_destination.get(destination)
+        while resting:
+            session = resting[-1]
+            self._remove(session)
+            if session.is_idle and self._clock.seconds() - session.opened < self._limits.age:
+                return session
+            session.leave()
+        return None
+
+    def keep(self, destination: str, session: Session) -> None:
+        """A message has been tried over this session; keep it open, or close it."""
+        limits = self._limits
+        if session.next is Next.NOTHING:
+            session.cut()
+        elif not session.is_idle:
+            return
+        elif (
+            self._stopping
+            or session.messages >= limits.messages
+            or self._clock.seconds() - session.opened >= limits.age
+        ):
+            session.leave()
+        else:
+            session.rest(limits.idle)
+            self._resting[session] = destination
+            self._by_destination.setdefault(destination, []).append(session)
+            if len(self._resting) > limits.sessions:
+                longest = next(iter(self._resting))
+                self._remove(longest)
+                longest.leave()
+
+    def forget(self, session: Session) -> None:
+        """A session's connection is gone."""
+        self._open.discard(session)
+        if session in self._resting:
+            self._remove(session)
+        if self._stopping and not self._open:
+            for stopped in self._stopped:
+                stopped.callback(None)
+            self._stopped.clear()
+
+    def stop(self) -> Deferred[None]:
+        """Take leave of sessions at rest, and of others when they come back. Fires when none is open."""
+        self._stopping = True
+        for session in list(self._resting):
+            self._remove(session)
+            session.leave()
+        if not self._open:
+            return succeed(None)
+        stopped = Deferred[None]()
+        self._stopped.append(stopped)
+        return stopped
+
+    def _remove(self, session: Session) -> None:
+        destination = self._resting.pop(session)
+        resting = self._by_destination[destination]
+        resting.remove(session)
+        if not resting:
+            del self._by_destination[destination]
