@@ -48,6 +48,7 @@ class Claim(NamedTuple):
     envelope: the message's, its recipients those of this delivery alone. attempts: tries before this one. warned:
     the delay notice has been sent. fence: what `record` checks. wish: "" or what an operator asked for meanwhile
     ("bounce"). last_reply: of the last try, or of the destination's, in the form of a reply; "" when there was none.
+    due: when it was to be tried; a deadline can bring a claim earlier.
     """
 
     message: int
@@ -59,10 +60,11 @@ class Claim(NamedTuple):
     warned: bool = False
     wish: str = ""
     last_reply: str = ""
+    due: float = 0.0
 
 
 class Waiting(NamedTuple):
-    """Recipients that a settlement leaves in the queue. state: "waiting" or "held". wish: kept for the next claim."""
+    """Recipients that a settlement leaves in the queue. state: "waiting" or "held"."""
 
     recipients: tuple[Recipient, ...]
     destination: str
@@ -85,8 +87,8 @@ class Pause(NamedTuple):
 class Record(NamedTuple):
     """What a try or a decision changes, in one write. Recipients of the claim that are not in `waiting` are done.
 
-    pause: what has become of the destination, None for no news. result: "delivered", "failed", "discarded",
-    "dropped" or "expanded": how those who are done ended, for the message's end.
+    pause: what has become of the destination, None for no news. events: their kinds tell how those who are done have
+    ended ("delivered", "failed", "discarded", "expanded", "dropped"); "ended" is added by the spool.
     """
 
     claim: Claim
@@ -163,6 +165,9 @@ class ISpool(Interface):
     def stop() -> "Deferred[None]":
         """Finish what was asked for, put claims back, close."""
 
+    def new_id(now: float) -> int:
+        """A queue id for a message that we make ourselves, such as a notice."""
+
     def receive(now: float) -> IReception:
         """Begin to keep a message. Raises `SpoolFull` below the floor of free disk."""
 
@@ -197,7 +202,7 @@ class ISpool(Interface):
         """Has another process written since the last call? (The `mta` command does.)"""
 
     def purge(before: float) -> "Deferred[int]":
-        """Remove up to 1,000 timelines that ended before a time; the number removed."""
+        """Remove timelines that ended before a time, up to 1,000 rows of them; how many rows, 0 when none is left."""
 
 
 class IDispatcher(Interface):
@@ -224,6 +229,9 @@ class IResolver(Interface):
 
     def addresses(host: str) -> "Deferred[Answer[str]]":
         """The addresses of a host, A and AAAA."""
+
+    def stop() -> "Deferred[None]":
+        """Ask no more; whoever waits is answered with a failure."""
 
 
 class ITransport(Interface):

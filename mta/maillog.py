@@ -107,7 +107,7 @@ class MailLog:
         self._json = style == "json"
         self._hash = addresses == "hashed"
 
-    def event(self, kind: str, message: int | None = None, **fields: Any) -> None:
+    def event(self, kind: str, message: int | None = None, /, **fields: Any) -> None:
         """One line. message: the queue id as a number. Fields that are None are left out."""
         if self._hash:
             fields = {name: self._hide(name, value) for name, value in fields.items()}

@@ -1,0 +1,201 @@
+"""Protocol: octets from a connection to the language, answers from the conversation to the wire.
+
+It knows nothing of mail. It keeps the order (while an answer is being found nothing more is read from the session),
+slows a client down that sends faster than the disk takes it, and says how long a client may take.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta.smtp import replies
+from mta.smtp.reply import Reply
+from mta.smtp.server import NEED_OCTETS, Content, EndOfContent, Rejected, ServerSession
+
+if TYPE_CHECKING:
+    from mta.inbound.conversation import Conversation
+    from mta.inbound.listener import Doorkeeper
+
+_log = Logger()
+
+# A pipelining client may be this far ahead (octets) of an answer that is still being found.
+_READ_AHEAD = 65536
+
+
+class InboundProtocol(Protocol):
+    """One connection. `deadline` is when it is to be cut off, in seconds since 1970; the listener looks at it."""
+
+    transport: Any
+
+    def __init__(self, door: Doorkeeper, session: ServerSession, conversation: Conversation) -> None:
+        self._door = door
+        self._session = session
+        self._conversation = conversation
+        self._waiting = False
+        self._going = False
+        self._gone = False
+        self._paused = False
+        self._content_from = 0.0
+        self._content_octets = 0
+        self.deadline = 0.0
+
+    @property
+    def client(self) -> str:
+        """The client's address, "" on a Unix socket."""
+        return self._conversation.address
+
+    def connectionMade(self) -> None:
+        self._door.entered(self)
+        self.deadline = self._door.now() + self._door.limits.idle
+        self._session.greet()
+        self._send()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._session.receive(data)
+        if self._waiting:
+            if self._session.backlog > _READ_AHEAD:
+                self._pause()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take the session's events until it needs more octets or an answer has to be waited for."""
+        session = self._session
+        conversation = self._conversation
+        answered = False
+        self._going = True
+        while not (self._waiting or self._gone):
+            event = session.next_event()
+            if isinstance(event, Content):
+                self._content_octets += len(event.octets)
+                behind = conversation.content(event)
+                if behind is not None:
+                    self._wait_for_disk(behind)
+                continue
+            if event is NEED_OCTETS:
+                break
+            answered = True
+            if isinstance(event, Rejected):
+                self._door.rejected(self, event)
+                continue
+            answer = conversation.finish(event) if isinstance(event, EndOfContent) else conversation.answer(event)
+            if isinstance(answer, Reply):
+                session.reply(answer)
+            else:
+                self._wait_for_answer(answer)
+        self._going = False
+        self._send()
+        if answered or session.in_content:
+            self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        """A command, or the next part of the content, has its time from now (RFC 5321 4.5.3.2.7).
+
+        Content also has a time for all of it, that grows with what has arrived: a client that sends an octet now and
+        then does not hold a session, and the disk behind it, for days.
+        """
+        now = self._door.now()
+        limits = self._door.limits
+        self.deadline = now + limits.idle
+        if not self._session.in_content:
+            self._content_from = 0.0
+        elif not self._content_from:
+            self._content_from = now
+            self._content_octets = 0
+        else:
+            allowed = limits.content + self._content_octets / limits.content_rate
+            self.deadline = min(self.deadline, self._content_from + allowed)
+
+    def _wait_for_answer(self, answer: Deferred[Reply]) -> None:
+        self._waiting = True
+        answer.addCallbacks(self._answered, self._failed)
+        answer.addErrback(self._broken)
+
+    def _answered(self, reply: Reply) -> None:
+        self._waiting = False
+        self._session.reply(reply)
+        if self._going:
+            return  # it was known at once: the loop that asked goes on
+        self._resume()
+        if not self._door.open:
+            # The relay is going down: this transaction was let end, and was the last one here.
+            self._session.shut_down(replies.shutting_down(self._door.hostname))
+        self._go_on()
+        self._set_deadline()
+
+    def _failed(self, failure: Failure) -> None:
+        """Somebody who was asked could not answer. That is a fault of ours; the client may try again."""
+        _log.failure("no answer could be found for {address}", failure, address=self._conversation.address)
+        self._answered(replies.LOCAL_ERROR)
+
+    def _broken(self, failure: Failure) -> None:
+        _log.failure("a session broke", failure)
+        self._waiting = False
+        self.transport.abortConnection()
+
+    def _wait_for_disk(self, behind: Deferred[None]) -> None:
+        self._waiting = True
+        self._pause()
+        behind.addBoth(self._disk_caught_up)
+        behind.addErrback(self._broken)
+
+    def _disk_caught_up(self, _: object) -> None:
+        # Whether it failed is found out, and answered, at the end of the content.
+        self._waiting = False
+        self._resume()
+        if not self._going:
+            self._go_on()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def _send(self) -> None:
+        octets = self._session.octets_to_send()
+        if octets:
+            self.transport.write(octets)
+        if self._session.closing and not self._waiting:
+            self.transport.loseConnection()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Its end is worth waiting for: content is arriving or being kept."""
+        return self._waiting or self._session.in_content
+
+    def dismiss(self, reply: Reply) -> None:
+        """Say a last word (421) and close. A client that does not read it is cut off."""
+        self._session.shut_down(reply)
+        self._waiting = False
+        self._send()
+        self.deadline = self._door.now() + self._door.limits.farewell
+
+    def overdue(self) -> None:
+        """The deadline has passed: say so, and next time cut the connection."""
+        if self._session.closing:
+            self.transport.abortConnection()
+        elif self._waiting:
+            # It is we who have not answered; the client is not to blame.
+            self.deadline = self._door.now() + self._door.limits.idle
+        else:
+            late = replies.content_timeout if self._session.in_content else replies.command_timeout
+            self.dismiss(late(self._door.hostname))
+
+    def cut_off(self) -> None:
+        """Close at once, whatever is under way."""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone = True  # what it had sent ahead is not taken up any more
+        self._conversation.lost()
+        self._door.left(self)

@@ -1,0 +1,85 @@
+"""`twistd mta start`: from the command line to a relay that twistd can run, or to a sentence that says why not."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from mta.config.load import find, load
+from mta.config.model import Config
+from mta.config.problems import ConfigError
+from mta.maillog import LineWriter
+from mta.service import CannotStart, Ground, Relay
+
+
+class StartOptions(usage.Options):
+    """Options of `start`."""
+
+    optParameters = [["config", "c", None, "The configuration (else $MTA_CONFIG, etc/mta.yml, /etc/mta/mta.yml)"]]
+
+
+class Options(usage.Options):
+    """Options of `twistd mta`."""
+
+    synopsis = "[twistd's options] mta start [--config FILE]"
+    subCommands = [["start", None, StartOptions, "Start the relay"]]
+
+    def postOptions(self) -> None:
+        """Say what is missing; `start` is the only thing that twistd can be told here."""
+        if self.subCommand is None:
+            raise usage.UsageError("say what to do: twistd mta start [--config FILE]")
+
+
+class StartedByTwistd(Relay):
+    """The relay as twistd runs it: what keeps it from starting is told in a sentence, without a traceback."""
+
+    def __init__(self, config: Config, ground: Ground, twistd: Mapping[str, Any]) -> None:
+        super().__init__(config, ground)
+        self._twistd = twistd
+
+    def privilegedStartService(self) -> None:
+        """As in `Relay`."""
+        with self._in_a_sentence():
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        """As in `Relay`."""
+        with self._in_a_sentence():
+            super().startService()
+
+    @contextmanager
+    def _in_a_sentence(self) -> Iterator[None]:
+        try:
+            yield
+        except CannotStart as error:
+            if not self._twistd.get("nodaemon"):
+                raise  # twistd passes it on from the daemon to whoever started it
+            if self._twistd.get("pidfile"):
+                Path(self._twistd["pidfile"]).unlink(missing_ok=True)
+            if self._ground.sink is not None:
+                self._ground.sink.flush()
+            sys.stderr.write(f"mta: {error}\n")
+            raise SystemExit(1) from None
+
+
+def makeService(options: Options) -> IService:
+    """The relay, as twistd runs it. A wrong configuration never starts: its mistakes are printed, exit status 1."""
+    # Not before: twistd may still have to choose it.
+    from twisted.internet import reactor
+
+    twistd: Any = options.parent or {}
+    try:
+        config = load(find(options.subOptions["config"], os.environ))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+    sink = None
+    if not (twistd.get("syslog") or twistd.get("logger")):
+        name = twistd.get("logfile") or ("" if twistd.get("nodaemon") else "twistd.log")
+        sink = LineWriter(reactor, Path(name).absolute() if name not in ("", "-") else None)
+    return StartedByTwistd(config, Ground(reactor, sink=sink), twistd)
