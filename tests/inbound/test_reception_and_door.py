@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from mta.inbound.conversation import House
-from mta.inbound.listener import DoorLimits, Doorkeeper, ListenerFactory
+from mta.inbound.listener import Doorkeeper, DoorLimits, ListenerFactory
 from mta.inbound.reception import Keeping
 from mta.interfaces import SpoolBroken, SpoolFull
 from mta.maillog import MailLog
@@ -66,7 +66,7 @@ class Place:
         self.clock.advance(START)
         self.lines: list[str] = []
         log = MailLog(self.lines.append, self.clock)
-        self.spool = MemorySpool(self.clock)
+        self.spool = MemorySpool(self.clock.seconds, self.clock)
         self.spool.start()
         self.dispatcher = Dispatcher()
         limits = limits or DoorLimits(connections=10, connections_per_client=5, idle=300, content=600)
@@ -82,7 +82,6 @@ class Place:
             access=Access([ip_network("192.0.2.0/24"), ip_network("127.0.0.0/8")], ["example.org", "closed.example"]),
             routing=Routing([refused]),
             checks=checks,
-            keywords=("SIZE 2000",),
             max_recipients=max_recipients,
         )
         self.factory = ListenerFactory(
@@ -96,9 +95,6 @@ class Place:
         wire = Wire()
         protocol.makeConnection(wire)
         return Talk(self, protocol, wire)
-
-    def stored(self, number: str):
-        return self.spool.timeline(number)
 
 
 class Talk:
@@ -351,7 +347,7 @@ def test_a_connection_lost_in_the_middle_of_content_leaves_nothing() -> None:
     talk.say(*ENVELOPE)
     talk.say("Subject: half")
     talk.hang_up()
-    assert place.spool.totals() == (0, 0, 0)
+    assert place.spool.start().messages == 0
     assert place.door.sessions == 0
 
 
