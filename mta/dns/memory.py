@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from mta.dns.answers import HALF_LASTS, merge, normal, not_a_name, until, without_asking
@@ -17,6 +16,7 @@ from mta.policy.exchangers import Answer, Exchanger, Found
 Record = TypeVar("Record")
 
 _MOST_ALIASES = 8
+_STOPPING: Answer[Any] = Answer(Found.FAILED, why="the relay is stopping")
 
 
 @dataclass
@@ -49,6 +49,8 @@ class MemoryResolver:
         self.ttl = ttl
         self.delay = delay
         self.asked: Counter[tuple[str, str]] = Counter()
+        self._waiting: dict[Deferred[Any], IDelayedCall] = {}
+        self._stopped = False
 
     def exchangers(self, domain: str) -> Deferred[Answer[Exchanger]]:
         """The MX records of a domain."""
@@ -77,6 +79,14 @@ class MemoryResolver:
             answer = Answer(Found.RECORDS, self.hosts[name], now + HALF_LASTS)
         return self._later(answer)
 
+    def stop(self) -> Deferred[None]:
+        """Answer whoever waits with a failure, and ask no more."""
+        self._stopped = True
+        for waiter, call in list(self._waiting.items()):
+            call.cancel()
+            self._tell(waiter, _STOPPING)
+        return succeed(None)
+
     def _find(self, name: str, kind: str) -> tuple[Found, Name]:
         for _ in range(_MOST_ALIASES):
             if name in self.failures or (name, kind) in self.failures:
@@ -97,6 +107,14 @@ class MemoryResolver:
         return Answer(found, records, until(found, self._clock.seconds(), self.ttl), why)
 
     def _later(self, answer: Answer[Record]) -> Deferred[Answer[Record]]:
+        if self._stopped:
+            return succeed(_STOPPING)
         if not self.delay:
             return succeed(answer)
-        return deferLater(self._clock, self.delay, lambda: answer)
+        waiter: Deferred[Answer[Record]] = Deferred()
+        self._waiting[waiter] = self._clock.callLater(self.delay, self._tell, waiter, answer)
+        return waiter
+
+    def _tell(self, waiter: Deferred[Answer[Record]], answer: Answer[Record]) -> None:
+        del self._waiting[waiter]
+        waiter.callback(answer)

@@ -1,11 +1,14 @@
 """Envelope: everything of a mail transaction but its content (RFC 5321 2.3.1), and the queue id that names it."""
 
 import json
+from functools import lru_cache
 from typing import NamedTuple
 
 WORKERS = 256
 CLI_WORKER = WORKERS - 1
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing to mistake when read aloud
+# Made once, since json.dumps() makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _DIGITS = {digit: value for value, digit in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
 
 
@@ -54,7 +57,7 @@ class Envelope(NamedTuple):
 
     def to_json(self) -> str:
         """All of it but the recipients, who are kept with the delivery that they wait in."""
-        return json.dumps([self.sender, *self[2:4], list(self.client), *self[5:]], separators=(",", ":"))
+        return _encode((self.sender, *self[2:]))
 
     @classmethod
     def from_json(cls, text: str, recipients: tuple[Recipient, ...]) -> "Envelope":
@@ -65,8 +68,7 @@ class Envelope(NamedTuple):
 
 def recipients_to_json(recipients: tuple[Recipient, ...]) -> str:
     """Recipients as a compact list: a bare string where nothing was asked for, a list otherwise."""
-    packed = [list(one) if one.notify or one.original else one.address for one in recipients]
-    return json.dumps(packed, separators=(",", ":"))
+    return _encode([one if one.notify or one.original else one.address for one in recipients])
 
 
 def recipients_from_json(text: str) -> tuple[Recipient, ...]:
@@ -92,6 +94,7 @@ class QueueIds:
         return self._last * WORKERS + self._worker
 
 
+@lru_cache(maxsize=1024)
 def format_queue_id(number: int) -> str:
     """A queue id as people see it: 12 or 13 letters and digits, in order of time."""
     digits = ""

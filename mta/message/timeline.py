@@ -8,6 +8,9 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+# Made once, since json.dumps() makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
 Detail = str | int | float | bool | list[str] | None
 
 
@@ -36,7 +39,7 @@ class Event(NamedTuple):
 
 def events_to_json(events: Iterable[Event]) -> str:
     """One line each, with a line end, so that later events can be appended."""
-    return "".join(json.dumps(event, separators=(",", ":"), ensure_ascii=False) + "\n" for event in events)
+    return "".join([_encode(event) + "\n" for event in events])
 
 
 def events_from_json(text: str) -> list[Event]:

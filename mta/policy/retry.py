@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SPREAD = 0.1  # of a wait, at most, is added by chance
+CATCHING_UP = 60.0  # seconds after its start in which a relay tries what has gathered
 FINDING_HOLDS = 60.0  # seconds for which a destination that failed need not be tried again for each expired message
 
 
@@ -74,21 +75,30 @@ def next_step(
     paused: bool = False,
     full: bool = False,
     refused_at: float | None = None,
+    started: float = 0.0,
     wish: str = "",
 ) -> Step:
     """What to do with a delivery now that it is due or that its deadline has come.
 
     paused, full: its destination is left in peace, or has as many deliveries under way as it may. refused_at: when a
-    try last failed for the destination as a whole. A delivery that has reached its end gets its last try in spite of
+    try last failed for the destination as a whole. started: when this relay began to work.
+
+    A delivery that has reached its end gets its last try in spite of
     a pause, unless the destination failed in the last minute, and after the message had arrived: however many
     messages expire for a dead host, it sees one try a minute for all of them.
     """
     if wish == "bounce":
         return Step.BOUNCE
     if expired(policy, received, now):
+        if full and not paused:
+            return Step.WAIT
         fresh = refused_at is not None and received < refused_at and 0 <= now - refused_at < FINDING_HOLDS
         return Step.EXPIRE if paused and fresh else Step.TRY
     if not paused and not full and due <= now:
         return Step.TRY
     owed = warning(policy, received, warned)
-    return Step.WARN if owed is not None and owed <= now else Step.WAIT
+    if owed is None or now < owed:
+        return Step.WAIT
+    if not paused and due <= now < started + CATCHING_UP:
+        return Step.WAIT  # what waited while nobody was here has its turn before anybody is warned of it
+    return Step.WARN

@@ -15,7 +15,7 @@ class Age(StrEnum):
 
     YOUNG = "young"
     LATE = "late"  # past the warning age, and nobody has been told
-    EXPIRED = "expired"  # past the time to give up, and one try at least has failed
+    EXPIRED = "expired"  # past the time to give up, and this was the last try
 
 
 class Becomes(StrEnum):
@@ -115,41 +115,43 @@ def settle(
     attempts: tries before this one. warned: the delay notice has been sent. untried_due: there was no try, and those
     who stay are due when they were. wish: "bounce" where an operator ends it.
     """
-    tries = attempts if untried_due is not None else attempts + 1
-    age = _age(policy, envelope.received, warned, tries, now)
-    groups: dict[Becomes, list[Settled]] = {becomes: [] for becomes in Becomes}
-    owed: dict[Notice, list[Settled]] = {notice: [] for notice in Notice}
+    tried = untried_due is None
+    tries = attempts + tried
+    age = _age(policy, envelope.received, warned, tried, now)
+    delivered: list[Settled] = []
+    failures: list[Settled] = []
+    pending: list[Settled] = []
+    groups = {Becomes.DELIVERED: delivered, Becomes.FAILED: failures, Becomes.PENDING: pending}
+    owed: dict[Notice, list[Settled]] = {Notice.FAILURE: [], Notice.DELAY: []}
     for recipient, outcome in zip(envelope.recipients, outcomes, strict=True):
         becomes, notice = TABLE[outcome.result, age]
         settled = Settled(recipient, outcome, becomes is Becomes.FAILED and outcome.result is Result.DEFERRED)
         groups[becomes].append(settled)
-        owed[notice if wants(recipient, notice) else Notice.NONE].append(settled)
-    failures, pending = groups[Becomes.FAILED], groups[Becomes.PENDING]
+        if notice and wants(recipient, notice):
+            owed[notice].append(settled)
     addressee, silence = _addressee(envelope)
-    if addressee is Addressee.NOBODY:
-        owed[Notice.FAILURE] = []
-    if addressee is not Addressee.SENDER:
-        owed[Notice.DELAY] = []
-    is_last = addressee is Addressee.NOBODY and envelope.double_bounce and wish != "bounce"
+    failure = owed[Notice.FAILURE] if addressee is not Addressee.NOBODY else []
+    delay = owed[Notice.DELAY] if addressee is Addressee.SENDER else []
+    is_last = envelope.double_bounce and addressee is Addressee.NOBODY and wish != "bounce"
     held = failures if is_last else []
     remaining = []
     if pending:
-        due = untried_due if untried_due is not None else next_try(policy, envelope.received, tries, now, chance)
+        due = next_try(policy, envelope.received, tries, now, chance) if untried_due is None else untried_due
         told = warned or age is Age.LATE
         until = deadline(policy, envelope.received, told)
         remaining.append(_remaining(pending, due, until, tries, told))
     if held:
         remaining.append(_remaining(held, now, envelope.received + policy.give_up, tries, True, held=True))
     return Settlement(
-        delivered=tuple(groups[Becomes.DELIVERED]),
+        delivered=tuple(delivered),
         failed=() if held else tuple(failures),
         deferred=tuple(pending),
         held=tuple(held),
         remaining=tuple(remaining),
-        failure=tuple(owed[Notice.FAILURE]),
-        delay=tuple(owed[Notice.DELAY]),
+        failure=tuple(failure),
+        delay=tuple(delay),
         addressee=addressee,
-        silence="" if len(owed[Notice.FAILURE]) == len(failures) else silence or "NOTIFY",
+        silence="" if len(failure) == len(failures) else silence or "NOTIFY",
     )
 
 
@@ -167,8 +169,8 @@ def wants(recipient: Recipient, notice: Notice) -> bool:
     return not recipient.notify or notice in recipient.notify.upper().split(",")
 
 
-def _age(policy: RetryPolicy, received: float, warned: bool, tries: int, now: float) -> Age:
-    if tries and expired(policy, received, now):
+def _age(policy: RetryPolicy, received: float, warned: bool, tried: bool, now: float) -> Age:
+    if tried and expired(policy, received, now):
         return Age.EXPIRED
     owed = warning(policy, received, warned)
     return Age.LATE if owed is not None and owed <= now else Age.YOUNG

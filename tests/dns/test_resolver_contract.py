@@ -153,6 +153,15 @@ class MemoryTwin(Contract, TestCase):
         for answer in waiting:
             assert self.successResultOf(answer).found is Found.RECORDS
 
+    def test_stop_answers_whoever_waits(self) -> None:
+        self.twin.delay = 3
+        waiting = [self.resolver.exchangers("example.org"), self.resolver.addresses("mx1.example.org")]
+        self.successResultOf(self.resolver.stop())
+        for answer in [*waiting, self.resolver.exchangers("other.example.org")]:
+            told = self.successResultOf(answer)
+            assert (told.found, told.why) == (Found.FAILED, "the relay is stopping")
+        assert not self.clock.getDelayedCalls()
+
 
 class Threaded(Contract, TestCase):
     def setUp(self) -> None:

@@ -104,11 +104,17 @@ def test_when_it_is_old_enough_to_be_given_up(age: float, is_over: bool) -> None
         (4 * HOUR, {"paused": True}, Step.WARN),
         (4 * HOUR, {"full": True}, Step.WARN),
         (4 * HOUR, {"due": 5 * HOUR}, Step.WARN),
+        # A relay that has just begun tries what has gathered before it warns of it.
+        (4 * HOUR, {"full": True, "started": 4 * HOUR - 59}, Step.WAIT),
+        (4 * HOUR, {"full": True, "started": 4 * HOUR - 60}, Step.WARN),
+        (4 * HOUR, {"paused": True, "started": 4 * HOUR}, Step.WARN),
+        (4 * HOUR, {"due": 5 * HOUR, "started": 4 * HOUR}, Step.WARN),
         (4 * HOUR, {"due": 5 * HOUR, "warned": True}, Step.WAIT),
         (4 * HOUR, {"paused": True, "warned": True}, Step.WAIT),
-        # At its end it is tried once more, whatever stands in the way.
+        # At its end it is tried once more, in spite of a pause.
         (5 * DAY, {}, Step.TRY),
-        (5 * DAY, {"full": True}, Step.TRY),
+        (5 * DAY, {"full": True}, Step.WAIT),
+        (5 * DAY, {"full": True, "paused": True}, Step.TRY),
         (5 * DAY, {"paused": True}, Step.TRY),
         (6 * DAY, {"paused": True, "refused_at": 5 * DAY}, Step.TRY),
         (5 * DAY, {"paused": True, "refused_at": 5 * DAY - 60}, Step.TRY),
@@ -134,6 +140,7 @@ def test_what_to_do_with_a_delivery(age: float, circumstances: dict[str, object]
             now=now,
             paused=bool(circumstances.get("paused")),
             full=bool(circumstances.get("full")),
+            started=RECEIVED + float(str(circumstances.get("started", -DAY))),
             refused_at=None if refused_at is None else RECEIVED + float(str(refused_at)),
             wish=str(circumstances.get("wish", "")),
         )

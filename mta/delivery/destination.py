@@ -1,0 +1,182 @@
+"""Destination: what memory holds of one destination while something for it is in flight, and what is remembered after.
+
+The spool is the queue; this is the little that must be at hand: how many deliveries are under way, those that were
+claimed and wait for their turn, and the window. All of it can be forgotten at any time, since a pause is also in the
+spool: a destination that was forgotten is tried once more than need be.
+"""
+
+import random
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from mta.interfaces import Claim, Pause
+from mta.message.outcome import Carried, Outcome, Result, deferred
+from mta.policy.window import Window, WindowLimits, allowed, answered, is_paused, lifted, opened, refused
+
+_SERVICE_NOT_AVAILABLE = 421
+_REPLY = re.compile(r"([45][0-9]{2}) (?:([45]\.[0-9]{1,3}\.[0-9]{1,3}) )?(.*)", re.DOTALL)
+_CONGESTED = deferred(451, "4.4.5", "more mail waits for this destination than it takes at a time")
+
+
+class Destination:
+    """One destination.
+
+    running: deliveries under way, reservations included. ready: claimed, waiting for their turn. claiming: the spool
+    has been asked for more. has_claimed: it has been asked since this was last at rest. more: it may have more that
+    is due. queued: stands in the line for the next free place. unrecorded: changes on their way into the spool.
+    refusal: what was said when it last failed as a whole. paused_look: the number of the last look into the spool
+    before it was paused (see `Lookout`).
+    """
+
+    __slots__ = (
+        "claiming",
+        "has_claimed",
+        "more",
+        "name",
+        "paused_look",
+        "queued",
+        "ready",
+        "refusal",
+        "running",
+        "unrecorded",
+        "window",
+    )
+
+    def __init__(self, name: str, window: Window) -> None:
+        self.name = name
+        self.window = window
+        self.running = 0
+        self.unrecorded = 0
+        self.ready: list[Claim] = []
+        self.claiming = False
+        self.has_claimed = False
+        self.more = False
+        self.queued = False
+        self.refusal: Outcome | None = None
+        self.paused_look = 0
+
+    def is_paused(self, now: float) -> bool:
+        """Is it to be left in peace?"""
+        return is_paused(self.window, now)
+
+    def free(self, now: float) -> int:
+        """Places for further deliveries. In a pause there is one for those that get their last try (`ready`)."""
+        places = allowed(self.window, now)
+        if not places and self.ready:
+            places = 1
+        return places - self.running
+
+    @property
+    def is_idle(self) -> bool:
+        """Is nothing of it in flight?"""
+        return not (self.running or self.unrecorded or self.ready or self.claiming)
+
+    def heard(self, carried: Carried, limits: WindowLimits, now: float, chance: random.Random) -> Pause | None:
+        """Learn from a try that has ended (and is no longer counted as running): what to store of it, if anything."""
+        before = self.window
+        outcomes = carried.outcomes
+        refusal = None if outcomes[0].result is Result.DELIVERED else _refusal(carried)
+        if refusal is None:
+            settled = any(outcome.result is not Result.DEFERRED for outcome in outcomes)
+            self.window = after = answered(before, limits, settled)
+            return Pause(0.0, 0, "") if before.failures and not after.failures else None
+        self.refusal = refusal
+        self.window = after = refused(before, limits, now, self.running, not carried.reached, chance)
+        if after.failures == before.failures:
+            return None
+        return Pause(after.paused_until, after.failures, str(refusal.reply))
+
+    def last_outcome(self, claim: Claim) -> Outcome:
+        """Why a claim of it still waits, as far as anybody knows."""
+        if self.refusal is not None and not claim.attempts:
+            return self.refusal
+        said = _REPLY.fullmatch(claim.last_reply)
+        return deferred(int(said[1]), said[2] or "", said[3]) if said else _CONGESTED
+
+    def lift(self) -> None:
+        """End its pause: an operator wants it tried."""
+        self.window = lifted(self.window)
+
+
+def _refusal(carried: Carried) -> Outcome | None:
+    """The outcome that stands for the whole destination: nobody was reached, or all that was said was 421.
+
+    Where nobody was reached and yet all is settled, the DNS has given a final answer, and the destination is not down.
+    """
+    deferred = [outcome for outcome in carried.outcomes if outcome.result is Result.DEFERRED]
+    if not carried.reached:
+        return deferred[0] if deferred else None
+    if all(outcome.remote and outcome.reply.code == _SERVICE_NOT_AVAILABLE for outcome in deferred):
+        return deferred[0] if len(deferred) == len(carried.outcomes) else None
+    return None
+
+
+class Destinations:
+    """Those in flight, and a bounded number of those at rest, the longest rested forgotten first."""
+
+    def __init__(self, limits: WindowLimits, most: int, remembered: int) -> None:
+        """most: in flight, before work for others is left in the spool. remembered: at rest."""
+        self._limits = limits
+        self._most = most
+        self._remembered = remembered
+        self._fresh = opened(limits)
+        self._active: dict[str, Destination] = {}
+        self._resting: OrderedDict[str, Destination] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many have something in flight."""
+        return len(self._active)
+
+    def __iter__(self) -> Iterator[Destination]:
+        """Those that have something in flight."""
+        return iter(self._active.values())
+
+    @property
+    def room(self) -> int:
+        """How many more may be in flight. Below zero where deliveries that came of themselves took more."""
+        return self._most - len(self._active)
+
+    @property
+    def has_much_room(self) -> bool:
+        """Is it worth a look into the spool to fill it?"""
+        return self.room >= self._most // 2
+
+    def busy(self, now: float) -> frozenset[str]:
+        """Those that take no more at the moment. (One that is paused is not among them: an operator may end that.)"""
+        return frozenset(
+            one.name
+            for one in self._active.values()
+            if one.claiming or one.ready or (one.free(now) <= 0 and not one.is_paused(now))
+        )
+
+    @property
+    def resting(self) -> int:
+        """How many are remembered with nothing in flight."""
+        return len(self._resting)
+
+    def is_active(self, name: str) -> bool:
+        """Is something of it in flight?"""
+        return name in self._active
+
+    def wake(self, name: str, failures: int = 0) -> Destination:
+        """The destination, from now on among the active. failures: what the spool knows, if nothing is known here."""
+        one = self._active.get(name)
+        if one is None:
+            one = self._resting.pop(name, None) or Destination(name, opened(self._limits, failures))
+            self._active[name] = one
+        return one
+
+    def rest(self, one: Destination) -> bool:
+        """Put it to rest, if nothing of it is in flight; forget it where there is nothing to remember.
+
+        Is one less in flight?
+        """
+        if not one.is_idle or self._active.pop(one.name, None) is None:
+            return False
+        one.more = one.has_claimed = False
+        if one.window != self._fresh:
+            self._resting[one.name] = one
+            if len(self._resting) > self._remembered:
+                self._resting.popitem(last=False)
+        return True

@@ -1,0 +1,350 @@
+"""Manager: runs the queue. It claims what is due, gives each destination its turn, and records what came of it.
+
+Three things bring work: `deliver`, for what this process has just stored and claimed in the same write; a look into
+the spool for what is due, destination by destination; and `Deadlines`, for what is owed a warning or an end although
+its destination is paused. What is known to be due is not what is in memory: of each destination a few deliveries are
+claimed ahead, and the rest stays where it is.
+"""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mta.delivery.attempt import Attempt, Means
+from mta.delivery.deadlines import Deadlines
+from mta.delivery.destination import Destination, Destinations
+from mta.delivery.history import History
+from mta.delivery.lookout import UNSURE, Lookout
+from mta.delivery.recorder import Recorder
+from mta.delivery.records import untouched
+from mta.delivery.turns import Bounds, Turns
+from mta.interfaces import Claim, Due, IContent, IDispatcher, Pause, Record
+from mta.maillog import timestamp
+from mta.message.outcome import Carried, Outcome
+from mta.policy.retry import Step, next_step
+from mta.policy.settlement import returned_by_operator
+from mta.policy.window import WindowLimits, allowed
+
+
+@implementer(IDispatcher)
+class Manager:
+    """The queue manager. `start` it when the spool has been started, `stop` it before the spool."""
+
+    _logger = Logger()
+
+    def __init__(
+        self,
+        means: Means,
+        limits: WindowLimits,
+        history: float,
+        bounds: Bounds | None = None,
+        poll: float = 1.0,
+    ) -> None:
+        """limits: of each destination's window. history: how long timelines are kept, in seconds. poll: how often to
+        ask whether an operator has changed something, in seconds.
+        """
+        self._means = means
+        self._clock = means.clock
+        self._spool = means.spool
+        self._limits = limits
+        self._bounds = bounds or Bounds()
+        self._destinations = Destinations(limits, self._bounds.destinations, self._bounds.remembered)
+        self._tries: dict[int, Attempt] = {}  # by delivery, as all that follows
+        self._decisions: dict[int, Attempt] = {}  # what is settled without a try, and takes no place
+        self._recorder = Recorder(self._clock, self._spool, self._recorded)
+        self._turns = Turns(self._clock, self._bounds, self._recorder.count, self._begin)
+        self._deadlines = Deadlines(self._clock, self._spool, self._take_overdue)
+        self._history = History(self._clock, self._spool, history)
+        self._lookout = Lookout(self._clock, self._spool, self._destinations, self._found, self._deadlines.look, poll)
+        self._started = self._clock.seconds()
+        self._grace: IDelayedCall | None = None
+        self._stopped: Deferred[None] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries under way, reservations included."""
+        return self._turns.in_flight
+
+    def start(self) -> None:
+        """Begin: with what is due now, whether it was stored a minute or six days ago."""
+        self._started = self._clock.seconds()
+        self._lookout.start()
+        self._deadlines.look()
+        self._history.start()
+
+    def stop(self, grace: float) -> "Deferred[None]":
+        """Begin nothing more; fires when what is under way has ended and is recorded.
+
+        What has not ended after `grace` seconds is put back, as what only waited for its turn is at once.
+        """
+        self._stopped = Deferred()
+        self._lookout.stop()
+        self._deadlines.stop()
+        self._history.stop()
+        self._turns.clear()
+        for one in list(self._destinations):
+            claims, one.ready = one.ready, []
+            self._release(one, claims)
+        self._grace = self._clock.callLater(grace, self._out_of_time)
+        self._stop_if_done()
+        return self._stopped
+
+    # What this process has just stored
+
+    def reserve(self, destination: str) -> bool:
+        """See `IDispatcher`."""
+        if self._stopped is not None or self._turns.is_full():
+            return False
+        one = self._destinations.wake(destination)
+        now = self._clock.seconds()
+        if one.free(now) <= 0 or one.is_paused(now):
+            self._destinations.rest(one)
+            return False
+        self._turns.take(one)
+        return True
+
+    def unreserve(self, destination: str) -> None:
+        """See `IDispatcher`."""
+        one = self._destinations.wake(destination)
+        self._turns.leave(one)
+        self._turn(one)
+        self._stop_if_done()
+
+    def deliver(self, claim: Claim, content: IContent | None) -> None:
+        """See `IDispatcher`."""
+        one = self._destinations.wake(claim.destination)
+        if self._stopped is None:
+            self._begin(one, claim, content)
+        else:
+            self._release(one, [claim])
+            self.unreserve(claim.destination)
+
+    def wake(self, destination: str) -> None:
+        """See `IDispatcher`."""
+        self._deadlines.stored()
+        if self._stopped is not None:
+            return
+        if self._destinations.room <= 0 and not self._destinations.is_active(destination):
+            self._lookout.leave_outside()
+            return
+        one = self._destinations.wake(destination)
+        now = self._clock.seconds()
+        if one.is_paused(now):
+            self._lookout.expect(one.window.paused_until)
+        else:
+            one.more = True
+        self._turn(one)
+
+    # Turns
+
+    def _turn(self, one: Destination) -> None:
+        """Something has changed for a destination: claim more for it, put it in the line, or put it to rest."""
+        if self._stopped is None:
+            if one.more or one.ready:
+                now = self._clock.seconds()
+                if one.more and not one.claiming and not one.is_paused(now):
+                    self._claim_more(one, now)
+                self._turns.queue(one, now)
+            self._turns.work()
+        if self._destinations.rest(one):
+            self._lookout.room_was_made()
+
+    def _begin(self, one: Destination, claim: Claim, content: IContent | None = None) -> None:
+        octets = self._turns.fill(claim.envelope.size)
+        attempt = self._tries[claim.delivery] = Attempt(self._means, claim, content, self._tried, octets)
+        attempt.carry()
+
+    # What the spool has
+
+    def _found(self, due: Due) -> None:
+        one = self._destinations.wake(due.destination, due.failures)
+        if one.is_paused(self._clock.seconds()) and not one.unrecorded and one.paused_look < self._lookout.looks:
+            # The spool knew of the pause when it was asked, and knows of it no more: an operator has ended it.
+            one.lift()
+        one.more = not one.is_paused(self._clock.seconds())
+        self._turn(one)
+
+    def _claim_more(self, one: Destination, now: float) -> None:
+        """Claim a few ahead, no more than run at once; just one, and only for a free place, where it is a probe."""
+        if self._lookout.is_crowded and one.has_claimed:
+            return  # it makes room for others; what it leaves in the spool will have its turn again
+        places = min(allowed(one.window, now), max(1, 2 * self._bounds.deliveries // len(self._destinations)))
+        if one.free(now) > len(one.ready) or (places > 1 and len(one.ready) <= places // 2):
+            limit = max(1, places - len(one.ready))
+            one.claiming = one.has_claimed = True
+            one.more = False
+            claiming = self._spool.claim(one.name, limit, now)
+            claiming.addCallbacks(self._claimed, self._not_claimed, callbackArgs=(one, limit), errbackArgs=(one,))
+
+    def _claimed(self, claims: list[Claim], one: Destination, limit: int) -> None:
+        one.claiming = False
+        if len(claims) >= limit:
+            one.more = True
+        self._sort(one, claims, overdue=False)
+        self._turn(one)
+        self._stop_if_done()
+
+    def _not_claimed(self, failure: Failure, one: Destination) -> None:
+        self._logger.failure("nothing could be claimed for {name}", failure, name=one.name)
+        one.claiming = False
+        self._lookout.expect(self._clock.seconds() + UNSURE)
+        self._turn(one)
+        self._stop_if_done()
+
+    def _take_overdue(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            one = self._destinations.wake(claim.destination)
+            self._sort(one, [claim], overdue=True)
+            self._turn(one)
+        self._stop_if_done()
+
+    def _sort(self, one: Destination, claims: Sequence[Claim], overdue: bool) -> None:
+        """Find out what each claim is for. overdue: its deadline has brought it up, not its turn."""
+        policy, now = self._means.policy, self._clock.seconds()
+        if self._stopped is not None:
+            self._release(one, claims)
+            return
+        back: list[Claim] = []
+        for claim in claims:
+            step = next_step(
+                policy,
+                claim.envelope.received,
+                claim.warned,
+                claim.due if overdue else now,
+                now,
+                one.is_paused(now),
+                overdue and one.free(now) <= len(one.ready),
+                one.window.refused_at,
+                self._started,
+                claim.wish,
+            )
+            if step is Step.TRY:
+                one.ready.append(claim)
+            elif step is Step.BOUNCE:
+                self._decide(one, claim, returned_by_operator(), tried=False)
+            elif step is Step.EXPIRE:
+                self._decide(one, claim, one.refusal or one.last_outcome(claim), tried=True)
+            elif step is Step.WARN:
+                self._decide(one, claim, one.last_outcome(claim), tried=False)
+            elif overdue:
+                self._postpone(one, claim, now)
+            else:
+                back.append(claim)
+        self._release(one, back)
+
+    def _decide(self, one: Destination, claim: Claim, outcome: Outcome, tried: bool) -> None:
+        one.unrecorded += 1
+        attempt = self._decisions[claim.delivery] = Attempt(self._means, claim, None, self._decided)
+        attempt.decide(outcome, tried)
+
+    def _postpone(self, one: Destination, claim: Claim, now: float) -> None:
+        """Put a claim back as it was, not to be brought up again for a while: it will have its turn."""
+        one.unrecorded += 1
+        self._recorder.record(Record(claim, now, waiting=(untouched(claim, self._means.policy, now),)))
+
+    def _release(self, one: Destination, claims: Sequence[Claim]) -> None:
+        if not claims:
+            return
+        one.unrecorded += 1
+        self._spool.release(claims).addErrback(self._not_released).addCallback(self._released, one, claims)
+
+    def _not_released(self, failure: Failure) -> None:
+        self._logger.failure("claims could not be put back", failure)
+
+    def _released(self, _: None, one: Destination, claims: Sequence[Claim]) -> None:
+        one.unrecorded -= 1
+        for claim in claims:
+            self._deadlines.settled(claim.delivery)
+        self._turn(one)
+        self._stop_if_done()
+
+    # What came of it
+
+    def _tried(self, attempt: Attempt, record: Record, carried: Carried | None) -> None:
+        one = self._place_freed(attempt)
+        one.unrecorded += 1
+        if carried is not None:
+            pause = one.heard(carried, self._limits, record.at, self._means.chance)
+            if pause is not None:
+                record = record._replace(pause=pause)
+                self._lookout.expect(pause.until)
+                self._tell_pause(one, pause)
+            if one.ready and one.is_paused(record.at):
+                # What was claimed ahead goes back, but for what is at its end: this was the last try for that.
+                claims, one.ready = one.ready, []
+                self._sort(one, claims, overdue=False)
+        self._recorder.record(record)
+        self._turn(one)
+
+    def _place_freed(self, attempt: Attempt) -> Destination:
+        del self._tries[attempt.claim.delivery]
+        one = self._destinations.wake(attempt.claim.destination)
+        self._turns.leave(one, attempt.octets)
+        return one
+
+    def _tell_pause(self, one: Destination, pause: Pause) -> None:
+        if pause.until:
+            one.paused_look = self._lookout.looks
+            until = timestamp(pause.until)
+            self._means.log("paused", None, destination=one.name, until=until, reply=pause.last_reply)
+        else:
+            self._means.log("resumed", None, destination=one.name)
+
+    def _decided(self, attempt: Attempt, record: Record, _: Carried | None) -> None:
+        del self._decisions[record.claim.delivery]
+        self._recorder.record(record)
+
+    def _recorded(self, record: Record, stored: bool) -> None:
+        claim = record.claim
+        one = self._destinations.wake(claim.destination)
+        one.unrecorded -= 1
+        self._deadlines.settled(claim.delivery)
+        if stored:
+            for waiting in record.waiting:
+                if waiting.state == "waiting":
+                    self._deadlines.expect(waiting.deadline)
+                    if waiting.destination == claim.destination:
+                        self._lookout.expect(waiting.due)
+                    else:
+                        self.wake(waiting.destination)
+            for notice in record.notices:
+                for delivery in notice.deliveries:
+                    self.wake(delivery.destination)
+        else:
+            self._means.log("stale", claim.message, why="its delivery was no longer ours; its result is not kept")
+        self._turn(one)
+        self._stop_if_done()
+
+    # The end
+
+    def _out_of_time(self) -> None:
+        """What is still under way is put back. It may arrive even so: one more copy than asked for (RFC 1047)."""
+        self._grace = None
+        self._recorder.give_up()
+        tries, decisions = list(self._tries.values()), list(self._decisions.values())
+        for attempt in (*tries, *decisions):
+            attempt.abandon()
+        for attempt in tries:
+            self._means.log("interrupted", attempt.claim.message, destination=attempt.claim.destination)
+            self._release(self._place_freed(attempt), [attempt.claim])
+        for attempt in decisions:
+            del self._decisions[attempt.claim.delivery]
+            one = self._destinations.wake(attempt.claim.destination)
+            one.unrecorded -= 1
+            self._release(one, [attempt.claim])
+        self._stop_if_done()
+
+    def _stop_if_done(self) -> None:
+        if self._stopped is None or self._stopped.called or self._deadlines.is_asking:
+            return
+        if self._grace is not None:
+            if len(self._destinations):
+                return
+            self._grace.cancel()
+        elif any(one.unrecorded or one.claiming for one in self._destinations):
+            return
+        self._stopped.callback(None)

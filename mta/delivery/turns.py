@@ -1,0 +1,108 @@
+"""Turns: the places for deliveries, in all and of each destination, and the line in which destinations wait for one.
+
+A destination that wants more than one place goes back to the end of the line after each, so that whoever comes new
+waits for no more than one delivery of each of the others, however many they have.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+
+from mta.delivery.destination import Destination
+from mta.interfaces import Claim
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What may be in memory at once.
+
+    deliveries: under way. destinations: with something in flight. octets: of content under way. unrecorded:
+    deliveries under way, and results of others on their way into the spool. remembered: destinations at rest. large:
+    content of more octets than this is read from a file as it goes, so it does not count for more.
+    """
+
+    deliveries: int = 200
+    destinations: int = 400
+    octets: int = 64 * 1024 * 1024
+    unrecorded: int = 2_000
+    remembered: int = 10_000
+    large: int = 256 * 1024
+
+
+class Turns:
+    """Gives out places. in_flight: how many are taken, reservations included."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        bounds: Bounds,
+        unrecorded: Callable[[], int],
+        begin: Callable[[Destination, Claim], None],
+    ) -> None:
+        """unrecorded: how many results are on their way into the spool. begin: starts a delivery that has a place."""
+        self._clock = clock
+        self._bounds = bounds
+        self._unrecorded = unrecorded
+        self._begin = begin
+        self._line: deque[Destination] = deque()
+        self._octets = 0
+        self._working = False
+        self.in_flight = 0
+
+    def is_full(self) -> bool:
+        """Is there no place for anybody?"""
+        bounds = self._bounds
+        return (
+            self.in_flight >= bounds.deliveries
+            or self._octets >= bounds.octets
+            or self.in_flight + self._unrecorded() >= bounds.unrecorded
+        )
+
+    def take(self, one: Destination) -> None:
+        """Take a place."""
+        one.running += 1
+        self.in_flight += 1
+
+    def fill(self, size: int) -> int:
+        """A delivery of so many octets begins in a place: what it counts for."""
+        octets = min(size, self._bounds.large)
+        self._octets += octets
+        return octets
+
+    def leave(self, one: Destination, octets: int = 0) -> None:
+        """Give a place back, and what the delivery in it counted for."""
+        one.running -= 1
+        self.in_flight -= 1
+        self._octets -= octets
+
+    def queue(self, one: Destination, now: float) -> None:
+        """Put a destination into the line if it has something ready and may have a place."""
+        if one.ready and not one.queued and one.free(now) > 0:
+            one.queued = True
+            self._line.append(one)
+
+    def clear(self) -> None:
+        """Nobody stands in the line any more."""
+        for one in self._line:
+            one.queued = False
+        self._line.clear()
+
+    def work(self) -> None:
+        """Give each in the line one place in its turn, as long as there are any."""
+        if self._working:  # a delivery that ended at once has brought us here: the loop below goes on
+            return
+        self._working = True
+        try:
+            now = self._clock.seconds()
+            while self._line and not self.is_full():
+                one = self._line.popleft()
+                one.queued = False
+                if one.ready and one.free(now) > 0:
+                    claim = one.ready.pop(0)
+                    self.take(one)
+                    self.queue(one, now)
+                    self._begin(one, claim)
+        finally:
+            self._working = False
