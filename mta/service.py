@@ -58,7 +58,8 @@ class Ground:
     """What a relay stands on. The real thing by default; the simulation brings its own of each.
 
     sink: where the lines of the log go; None for Twisted's own log. vfs: the name of the SQLite VFS under the queue
-    file. inline: no threads. resolver: makes whoever asks the DNS.
+    file. inline: no threads. resolver: makes whoever asks the DNS. poll: seconds between two looks whether an operator
+    has changed something in the queue.
     """
 
     reactor: Any
@@ -68,6 +69,7 @@ class Ground:
     vfs: str | None = None
     inline: bool = False
     resolver: Callable[[Any, Config], IResolver] = threaded_resolver
+    poll: float = 1.0
 
 
 class Relay(MultiService):
@@ -107,7 +109,7 @@ class Relay(MultiService):
             log=self.log.event,
         )
         windows = WindowLimits(pauses=pauses_within(config.retry.after))
-        self.manager = Manager(means, windows, config.history)
+        self.manager = Manager(means, windows, config.history, poll=ground.poll)
         limits = config.limits
         self.door = Doorkeeper(
             reactor, hostname, DoorLimits(limits.connections, limits.connections_per_client), self.log
@@ -141,6 +143,7 @@ class Relay(MultiService):
         """What may take root: ports below 1024, and as many open files as the system lets us have."""
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.spool.prepare()
         self._bind()
         super().privilegedStartService()
 

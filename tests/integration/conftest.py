@@ -81,7 +81,7 @@ def senders(dns: Dns, sinks: Sinks, loopback: Loopback) -> Sink:
 @pytest.fixture
 def sender(request: pytest.FixtureRequest, senders: Sink) -> str:
     """A reverse-path that only this test uses; its mail arrives at `senders`."""
-    return f"{request.node.originalname.removeprefix('test_')[:60]}@sender.test"
+    return f"{request.node.originalname.removeprefix('test_')[:50]}@sender.test"
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def test_the_verbs_work_while_the_relay_is_down(
     patient: Relay, waiting: tuple[str, Sink], senders: Sink, sinks: Sinks
 ) -> None:
     queue_id, hop = waiting
-    assert patient.stop() == 0
+    patient.stop()
     patient.mta("retry", queue_id)
     assert hop.taken == []
     patient.start()

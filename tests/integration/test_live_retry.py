@@ -23,7 +23,8 @@ def test_three_domains_end_as_delivered_delivered_later_and_bounced(
 
     [at_once] = up.wait_for("bob@up.test")
     [afterwards] = later.wait_for("carol@later.test")
-    assert [reply for _, reply in later.refused] == ["451 4.7.1 greylisted"] * 2
+    refused = [reply for _, reply in later.refused if not reply.startswith("554")]  # that is DATA, in the same group
+    assert refused == ["451 4.7.1 greylisted"] * 2
     for taken in (at_once, afterwards):
         assert len(taken.recipients) == 1
         trace_on_top(taken.content, CONTENT)
@@ -160,7 +161,7 @@ def test_a_peer_that_talks_nonsense_costs_only_time(
     relay: Relay, dns: Dns, sink: MakeSink, senders: Sink, sender: str
 ) -> None:
     hop = sink()
-    hop.script("GREETING", "220 hello", "5 is no reply", "220-" + "x" * 5000)
+    hop.script("GREETING", "220 hello", "5 is no reply", "220 " + "x" * 5000)
     hop.script("MAIL", "what?", "250-going\x00 on\r\n999 off")
     dns.zone("nonsense.test", f"@ MX 10 mx\nmx A {hop.address}")
     queue_id = submit(relay, sender, ["bob@nonsense.test"], CONTENT)

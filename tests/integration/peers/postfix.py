@@ -25,8 +25,8 @@ myhostname = {hostname}
 mydestination =
 mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
+smtp_bind_address = 127.0.0.1
 inet_protocols = ipv4
-smtp_bind_address = {address}
 alias_maps =
 alias_database =
 local_recipient_maps =
@@ -95,7 +95,7 @@ class Postfix:
         etc = folder / "etc"
         for name in ("etc", "queue", "data", "mail"):
             (folder / name).mkdir(parents=True)
-        main = MAIN.format(folder=folder, address=address, hostname=hostname)
+        main = MAIN.format(folder=folder, hostname=hostname)
         if domain:
             inline = ", ".join(f"{{ {user}@{domain} = {user}/ }}" for user in users)
             main += MAILBOXES.format(domain=domain, folder=folder, users=inline, uid=pwd.getpwnam("postfix").pw_uid)
