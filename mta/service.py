@@ -20,7 +20,8 @@ from mta.delivery.manager import Manager
 from mta.delivery.notifier import Notifier
 from mta.dns.resolver import ThreadedResolver
 from mta.inbound.conversation import House
-from mta.inbound.listener import Doorkeeper, DoorLimits, Listener, ListenerFactory
+from mta.inbound.door import Doorkeeper, DoorLimits
+from mta.inbound.listener import Listener, ListenerFactory
 from mta.inbound.reception import Keeping
 from mta.interfaces import IResolver, SpoolBroken
 from mta.maillog import LineWriter, MailLog, Observer

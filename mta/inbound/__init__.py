@@ -1,6 +1,6 @@
 """Accepting: from a connection to a message in the spool.
 
-`listener` bounds and builds, `protocol` feeds octets to the language and answers to the wire, `conversation` decides
-what each command is answered with, `reception` hands the content to the spool. They know the seams of
-`interfaces.py`, never the rooms behind them.
+`door` counts and bounds, `listener` builds, `protocol` feeds octets to the language and answers to the wire,
+`conversation` decides what each command is answered with, `reception` hands the content to the spool. They know the
+seams of `interfaces.py`, never the rooms behind them.
 """

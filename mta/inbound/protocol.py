@@ -4,22 +4,18 @@ It knows nothing of mail. It keeps the order (while an answer is being found not
 slows a client down that sends faster than the disk takes it, and says how long a client may take.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mta.inbound.conversation import Conversation
+from mta.inbound.door import Doorkeeper
 from mta.smtp import replies
 from mta.smtp.reply import Reply
 from mta.smtp.server import NEED_OCTETS, Content, EndOfContent, Rejected, ServerSession
-
-if TYPE_CHECKING:
-    from mta.inbound.conversation import Conversation
-    from mta.inbound.listener import Doorkeeper
 
 _log = Logger()
 

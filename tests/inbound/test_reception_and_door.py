@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from mta.inbound.conversation import House
-from mta.inbound.listener import Doorkeeper, DoorLimits, ListenerFactory
+from mta.inbound.door import Doorkeeper, DoorLimits
+from mta.inbound.listener import ListenerFactory
 from mta.inbound.reception import Keeping
 from mta.interfaces import SpoolBroken, SpoolFull
 from mta.maillog import MailLog
