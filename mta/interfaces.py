@@ -5,9 +5,8 @@ Each has an honest twin in memory, and one contract test that every implementati
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from mta.message.envelope import Envelope, Recipient
@@ -15,6 +14,9 @@ from mta.message.outcome import Carried
 from mta.message.timeline import Event
 from mta.policy.exchangers import Answer, Exchanger
 from mta.policy.routing import Hop
+
+if TYPE_CHECKING:  # the `mta` command lists a queue without loading Twisted
+    from twisted.internet.defer import Deferred
 
 
 class NewDelivery(NamedTuple):

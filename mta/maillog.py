@@ -20,6 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 from zope.interface import implementer
 
 from mta.message.envelope import format_queue_id
+from mta.message.printable import printable
 
 Sink = Callable[[str], None]
 _ADDRESS_FIELDS = frozenset({"sender", "to", "recipient"})
@@ -36,11 +37,6 @@ def timestamp(at: float) -> str:
     """A time in seconds since 1970 as the log gives it: UTC, to the millisecond."""
     second = int(at)
     return f"{_second(second)}.{int((at - second) * 1000):03d}Z"
-
-
-def printable(text: str) -> str:
-    """Text from outside made harmless for a line of log or a terminal: nothing but printable characters."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 @lru_cache(maxsize=4096)

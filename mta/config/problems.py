@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mta.config.document import Document, Key
+from mta.message.printable import printable
 
 _MAX_SHOWN: Final = 80
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
@@ -27,8 +28,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        line = ": ".join(part for part in (place, self.key, self.text) if part)
-        return line if line.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+        return printable(": ".join(part for part in (place, self.key, self.text) if part))
 
 
 class ConfigError(Exception):

@@ -76,7 +76,6 @@ def test_held_mail_stays_until_it_is_released(patient: Relay, waiting: tuple[str
     time.sleep(1.5)
     assert hop.taken == []
     patient.mta("release", queue_id)
-    patient.mta("retry", queue_id)
     assert len(hop.wait_for("bob@waiting.test", within=5)) == 1
 
 

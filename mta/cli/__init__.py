@@ -1,0 +1,20 @@
+"""The `mta` command: an operator's view of a relay, one file for each group of verbs. It works beside a running one."""
+
+import io
+import sys
+
+
+def main() -> None:
+    """Run `mta` with the words of the command line, and exit.
+
+    Status 0: done; 1: not done, and a sentence on standard error says why; 2: used wrongly.
+    """
+    from mta.cli.program import program  # here, so that naming this package costs nothing
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not stop a listing
+    try:
+        program(prog_name="mta")
+    except OSError as error:  # standard output is a file on a full disk, say; click takes care of broken pipes
+        sys.exit(f"mta: {error.strerror}")
