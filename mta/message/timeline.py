@@ -1,15 +1,15 @@
 """Timeline: what happened to a message, as events that are kept with it and for some days after it has gone.
 
-Events are kept as lines of JSON, `[seconds since 1970, "kind", {details}]`: appending is concatenation, and
-`sqlite3` shows them to anybody.
+Events are kept as lines of JSON, each the list of those that were written together, `[seconds since 1970, "kind",
+{details}]`: appending is concatenation, and `sqlite3` shows them to anybody.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
-# Made once, since json.dumps() makes an encoder for each call.
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+# Made once, since json.dumps() makes an encoder for each call. Its text is ASCII, whatever a peer has said.
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Detail = str | int | float | bool | list[str] | None
 
@@ -37,11 +37,11 @@ class Event(NamedTuple):
     detail: dict[str, Detail]
 
 
-def events_to_json(events: Iterable[Event]) -> str:
-    """One line each, with a line end, so that later events can be appended."""
-    return "".join([_encode(event) + "\n" for event in events])
+def events_to_json(events: Sequence[Event]) -> str:
+    """One line for all of them, with a line end, so that later ones can be appended; "" for none."""
+    return _encode(events) + "\n" if events else ""
 
 
 def events_from_json(text: str) -> list[Event]:
-    """The inverse of `events_to_json`."""
-    return [Event(*json.loads(line)) for line in text.splitlines()]
+    """The inverse of `events_to_json`, for one text or several in a row."""
+    return [Event(*event) for line in text.split("\n") if line for event in json.loads(line)]

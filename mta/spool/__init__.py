@@ -1,0 +1,27 @@
+"""Keeping: the queue. It is on the disk; memory holds only what is in flight. What survives a crash, or a power cut:
+
+    at this moment                          is on stable storage           after the restart
+    --------------------------------------  -----------------------------  -------------------------------------------
+    content is coming in                    nothing, or a content file     the client has had no 250 and tries again;
+                                            that no row names              the file is swept away
+    `commit` is asked for, not fired        nothing, or all of it          no 250 yet: the client tries again, and if
+                                                                           it was all there, this is the extra copy
+    `commit` has fired, 250                 message, deliveries, timeline  eager deliveries count as being tried
+    waiting                                 the same                       the same, due when it was due
+    being tried                             "active", with its fence       due now, "last result unknown" in the
+                                                                           timeline; counted, and perhaps a second
+                                                                           copy (RFC 1047)
+    tried, `record` not fired               "active", or all of the        as above, or as below; never a notice
+                                            record                         without its cause or a cause without notice
+    `record` has fired                      what waits, notices, pause,    the same
+                                            timeline, or the end
+    ended, its content file still there     the timeline                   the file is swept away
+    an operator's verb has returned         what it changed, or the wish   the same; a wish is granted at once, since
+                                            on what is being tried         the try has ended
+    clean stop                              claims are put back            nothing is unknown
+
+Where to read on: `sqlite` translates `ISpool` into operations, `reception` gathers a message, `writer` and `batches`
+make commits of operations, `store` is a queue file, `keeping claims settling` are what workers do to it, `desk` is the
+operator's side with `verbs listing history`, `wishes` what an operator asks for during a try, `database` opens, checks
+and upgrades files, `folder` says where they are, `memory` is the twin.
+"""

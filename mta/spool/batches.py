@@ -1,0 +1,157 @@
+"""Batches: operations on a store, many to a commit, and what to do when one of them or the disk fails.
+
+An operation that fails harms nobody else: the batch is rolled back, and each is done alone. After an error of the disk
+nothing is trusted that the connection wrote: all of the batch fails, the file is opened and checked anew, and what the
+failed commit may have left is undone.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import apsw
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta.interfaces import SpoolBroken, SpoolFull
+from mta.spool.content import full_or_broken
+from mta.spool.store import Store
+
+Result = TypeVar("Result")
+
+_HARMLESS = (apsw.FullError, apsw.BusyError, apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError)
+
+_log = Logger()
+
+
+class Operation(Generic[Result]):
+    """Something asked of the store.
+
+    run: does it; again, in a new transaction, where the first one was rolled back. undo: takes it back, given its
+    result (None if it was not reached), where a commit has failed and nobody knows what of it is on the disk.
+    """
+
+    __slots__ = ("deferred", "error", "result", "run", "undo")
+
+    def __init__(self, run: Callable[[Store], Result], undo: Callable[[Store, Result | None], None] | None) -> None:
+        self.run = run
+        self.undo = undo
+        self.deferred: Deferred[Result] = Deferred()
+        self.result: Result | None = None
+        self.error: Exception | None = None
+
+    def answer(self) -> None:
+        """Tell whoever asked."""
+        if self.error is None:
+            self.deferred.callback(self.result)  # type: ignore[arg-type]
+        else:
+            self.deferred.errback(Failure(self.error))
+
+
+Batch = list[Operation[Any]]
+
+
+class Committer:
+    """Does batches on a store, one at a time, in whatever thread it is called."""
+
+    def __init__(self, store: Store, reopen: Callable[[], Store]) -> None:
+        """reopen: opens the file anew and checks it; raises `SpoolBroken`."""
+        self._store: Store | None = store
+        self._reopen = reopen
+        self._doubtful: Batch = []
+
+    def perform(self, batch: Batch) -> None:
+        """Do all of it in one commit. Afterwards each operation has its result or its error."""
+        try:
+            store = self._sound_store()
+        except SpoolBroken as error:
+            for operation in batch:
+                operation.error = error
+            return
+        try:
+            with store.transaction():
+                for operation in batch:
+                    operation.result = operation.run(store)
+        except Exception as error:
+            if isinstance(error, apsw.Error) and not isinstance(error, _HARMLESS):
+                self._distrust(store, batch, error)
+            elif len(batch) == 1:
+                batch[0].error = _translated(error)
+            else:
+                for operation in batch:
+                    self.perform([operation])
+
+    def checkpoint(self) -> None:
+        """As `Store.checkpoint`; for the time when everybody has been answered."""
+        self._care(Store.checkpoint)
+
+    def tidy(self) -> bool:
+        """As `Store.tidy`."""
+        return bool(self._care(Store.tidy))
+
+    def take_removable(self) -> list[int]:
+        """As `Store.take_removable`."""
+        return self._store.take_removable() if self._store is not None else []
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _care(self, what: Callable[[Store], bool | None]) -> bool | None:
+        if self._store is None:
+            return None
+        try:
+            return what(self._store)
+        except apsw.FullError:
+            return None  # it is retried, and whoever wants something kept is told
+        except (apsw.Error, OSError) as error:
+            self._distrust(self._store, [], error)
+            return None
+
+    def _distrust(self, store: Store, batch: Batch, error: Exception) -> None:
+        _log.error("the queue file failed and is opened anew: {error}", error=error)
+        for operation in batch:
+            operation.error = SpoolBroken(f"the queue file could not be written: {error}")
+            if operation.undo is not None:
+                self._doubtful.append(operation)
+        self._store = None
+        _close(store)
+        try:
+            self._sound_store()
+        except SpoolBroken as broken:
+            _log.error("the queue file cannot be used, which is tried again: {error}", error=broken)
+
+    def _sound_store(self) -> Store:
+        """The store; after an error a new one, with what is doubtful undone. Raises `SpoolBroken`."""
+        if self._store is None:
+            store = self._reopen()
+            try:
+                with store.transaction():
+                    for operation in self._doubtful:
+                        if operation.undo is not None:
+                            operation.undo(store, operation.result)
+            except Exception as error:
+                _close(store)
+                raise SpoolBroken(f"the queue file cannot be written: {error}") from error
+            self._doubtful = []
+            self._store = store
+        return self._store
+
+
+def _close(store: Store) -> None:
+    try:
+        store.close()
+    except apsw.Error as error:
+        _log.error("the queue file could not be closed properly: {error}", error=error)
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, apsw.FullError):
+        return SpoolFull("the disk of the spool is full")
+    if isinstance(error, apsw.BusyError):
+        return SpoolBroken("another program keeps the queue file locked")
+    if isinstance(error, apsw.Error):
+        return SpoolBroken(f"the queue file could not be written: {error}")
+    return full_or_broken(error) if isinstance(error, OSError) else error

@@ -1,0 +1,213 @@
+"""Desk: where an operator sits: the queue of a spool folder, all workers' files as one, for the `mta` command.
+
+It works beside a running relay or alone. What it changes it changes in short transactions, under the lock that the
+workers' commits take too, and it lets go of that lock for a moment between two of them.
+"""
+
+import heapq
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import apsw
+
+from mta.interfaces import Claim, IContent, Record, SpoolBroken
+from mta.message.envelope import CLI_WORKER, QueueIds, format_queue_id
+from mta.spool import database, history, listing, settling, verbs
+from mta.spool.content import ContentFiles
+from mta.spool.disk import Disk, Lock
+from mta.spool.folder import Folder
+from mta.spool.history import Story
+from mta.spool.listing import QueuedMessage, Totals, View
+from mta.spool.matching import EVERYTHING, Selection
+from mta.spool.store import Store
+
+BREATH = 0.003  # seconds between two transactions, for a worker that wants to commit
+
+Compose = Callable[[Claim, IContent], Record]
+"""Settles a claim whose wish is "bounce" and composes the notice that is owed, from the content if need be."""
+
+
+class _Drawer(NamedTuple):
+    """One worker's file. alive: the worker is there."""
+
+    worker: int
+    store: Store
+    lock: Lock
+    files: ContentFiles
+    alive: bool
+
+    def view(self) -> View:
+        """How states are to be seen now."""
+        return View(self.store.now(), self.alive)
+
+
+class Desk:
+    """A spool as an operator sees and changes it. A context manager; every method may raise `SpoolBroken`.
+
+    Numbers of recipients are returned by what changes anything. On a delivery that is being tried a verb is granted
+    when the try has ended, and what was delivered meanwhile stays delivered.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], float] = time.time,
+        *,
+        disk: Disk | None = None,
+        vfs: str | None = None,
+        rest: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """rest: sleeps for some seconds. A folder that is not there is an empty queue."""
+        self._folder = Folder(folder.resolve(), disk or Disk(), vfs)
+        self._now = now
+        self._rest = rest
+        self._drawers: list[_Drawer] = []
+        try:
+            for worker in self._folder.workers():
+                self._drawers.append(self._open(worker))
+        except BaseException:
+            self.close()
+            raise
+        last = max((one.store.last_message() for one in self._drawers), default=0)
+        self._ids = QueueIds(CLI_WORKER, last)
+
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for one in self._drawers:
+            one.store.close()
+            one.lock.close()
+        self._drawers = []
+
+    def queue(
+        self,
+        selection: Selection = EVERYTHING,
+        state: str | None = None,
+        limit: int = 100,
+    ) -> list[QueuedMessage]:
+        """Messages that have recipients of a selection in a state (None for any), the oldest first, up to a limit."""
+        with _explained():
+            lists = [listing.queued(one.store, selection, state, limit, one.view()) for one in self._drawers]
+        return list(heapq.merge(*lists))[:limit]
+
+    def totals(self) -> Totals:
+        """What is in the queue."""
+        with _explained():
+            each = [listing.totals(one.store) for one in self._drawers]
+        return Totals(*map(sum, zip(*each, strict=True)))
+
+    def story(self, message: int) -> Story | None:
+        """What is known of a message; None where it was never here, or has been purged."""
+        with _explained():
+            stories = [history.story(one.store, message) for one in self._drawers]
+        return next((one for one in stories if one is not None), None)
+
+    def content(self, message: int) -> IContent | None:
+        """The content of a message in the queue."""
+        with _explained():
+            contents = [history.content(one.store, one.files, message) for one in self._drawers]
+        return next((one for one in contents if one is not None), None)
+
+    def new_id(self, now: float) -> int:
+        """A queue id for a message that is made here, such as a notice."""
+        return self._ids.next(now)
+
+    def retry(self, selection: Selection) -> int:
+        """Have it tried at once, paused destinations too. What is held stays held."""
+        return self._change(selection, lambda one, chunk: verbs.apply(one.store, "retry", chunk, selection))
+
+    def hold(self, selection: Selection) -> int:
+        """Keep it from being tried until it is released."""
+        return self._change(selection, lambda one, chunk: verbs.apply(one.store, "hold", chunk, selection))
+
+    def release(self, selection: Selection) -> int:
+        """End a hold: it is due at once."""
+        return self._change(selection, lambda one, chunk: verbs.apply(one.store, "release", chunk, selection))
+
+    def drop(self, selection: Selection) -> int:
+        """Remove it; nobody is told."""
+        return self._change(selection, lambda one, chunk: verbs.apply(one.store, "drop", chunk, selection))
+
+    def bounce(self, selection: Selection, compose: Compose) -> int:
+        """End it as failed. The notices that `compose` makes are stored in the same transaction.
+
+        compose is called with a transaction open, so it has to be quick; what it raises undoes that transaction.
+        """
+
+        def settle(drawer: _Drawer, chunk: Sequence[int]) -> int:
+            def compose_with_content(claim: Claim) -> Record:
+                content = history.content(drawer.store, drawer.files, claim.message)
+                if content is None:
+                    raise SpoolBroken(f"message {format_queue_id(claim.message)} has no content")
+                return compose(claim, content)
+
+            return verbs.bounce(drawer.store, chunk, selection, compose_with_content)
+
+        return self._change(selection, settle)
+
+    def _open(self, worker: int) -> _Drawer:
+        path = self._folder.queue(worker)
+        try:
+            holding = self._folder.hold_for_a_moment(worker)
+            if holding is not None:
+                holding.close()
+            lock = self._folder.write_lock(worker)
+        except OSError as error:
+            raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
+        store = Store(database.attach(path, self._folder.vfs), lock, CLI_WORKER, self._now)
+        return _Drawer(worker, store, lock, self._folder.contents(worker), holding is None)
+
+    def _change(self, selection: Selection, change: Callable[[_Drawer, Sequence[int]], int]) -> int:
+        done = 0
+        with _explained():
+            for drawer in self._drawers:
+                self._recover(drawer)
+                for chunk in verbs.chunks(drawer.store, selection, drawer.view()):
+                    with _not_suspended():
+                        with drawer.store.transaction():
+                            done += change(drawer, chunk)
+                        drawer.store.checkpoint()
+                    for message in drawer.store.take_removable():
+                        drawer.files.remove(message)
+                    self._rest(BREATH)
+        return done
+
+    def _recover(self, drawer: _Drawer) -> None:
+        """Take up what a worker that is not there any more has left as being tried; nobody else would settle it."""
+        holding = self._folder.hold_for_a_moment(drawer.worker)
+        if holding is not None:
+            try:
+                with drawer.store.transaction():
+                    settling.recover(drawer.store)
+            finally:
+                holding.close()
+
+
+@contextmanager
+def _not_suspended() -> Iterator[None]:
+    """Let nobody's Ctrl-Z stop us while a worker waits for our lock."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise SpoolBroken(f"the queue cannot be read or written: {error}") from error

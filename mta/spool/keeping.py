@@ -1,0 +1,147 @@
+"""Keeping: a message goes into the queue file, its story is told, and at its end it goes."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from mta.interfaces import Claim, NewDelivery, NewMessage
+from mta.message.envelope import Envelope, Recipient, recipients_to_json
+from mta.message.timeline import Event, events_to_json
+from mta.spool.store import Store
+
+ENDS = ("delivered", "failed", "discarded", "expanded", "dropped")  # the events that end a recipient
+
+ADD_MESSAGE = "INSERT INTO message (id, received, size, file, envelope, events, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_DELIVERY = """
+    INSERT INTO delivery (id, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
+        last_reply, sender, recipients) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+PROGRESS = """
+    SELECT size, file, EXISTS (SELECT 1 FROM delivery WHERE message = ?1),
+        EXISTS (SELECT 1 FROM event WHERE message = ?1) FROM message WHERE id = ?1
+"""
+ADD_EVENT = "INSERT INTO event (message, ends, events) VALUES (?, ?, ?)"
+ENDS_SO_FAR = "SELECT DISTINCT ends FROM event WHERE message = ?"
+ADD_TIMELINE = """
+    INSERT INTO timeline (message, received, ended, sender, result, events)
+    SELECT id, received, ?, ?, ?, events || ? FROM message WHERE id = ?
+"""
+REMOVE_MESSAGE = "DELETE FROM message WHERE id = ?"
+SIZE = "SELECT size FROM message WHERE id = ?"
+REMOVE_DELIVERIES = """
+    DELETE FROM delivery WHERE message = ? RETURNING state, destination, json_array_length(recipients)
+"""
+
+
+class Kept(NamedTuple):
+    """A message to be kept. body: None where the content is in a content file, which is complete and synced."""
+
+    id: int
+    envelope: Envelope
+    size: int
+    body: bytes | None
+    deliveries: Sequence[NewDelivery]
+    events: Sequence[Event]
+
+
+def keep(store: Store, kept: Kept) -> list[Claim]:
+    """Put a message into the queue, and claim its eager deliveries."""
+    envelope = kept.envelope
+    sender = envelope.sender
+    file = kept.body is None
+    events = events_to_json(kept.events)
+    ended = _ends(kept.events)
+    if ended:  # some recipients never come into the queue; the end of the message will want to know
+        store.db.execute(ADD_EVENT, (kept.id, _words(ended), events))
+        events = ""
+    store.db.execute(ADD_MESSAGE, (kept.id, envelope.received, kept.size, file, envelope.to_json(), events, kept.body))
+    store.counts["messages"] += 1
+    store.counts["octets"] += kept.size
+    claims: list[Claim] = []
+    rows = []
+    for one in kept.deliveries:
+        number = store.next_id()
+        if one.eager:
+            state = "active"
+            theirs = envelope if one.recipients == envelope.recipients else envelope._replace(recipients=one.recipients)
+            claims.append(Claim(kept.id, number, 1, one.destination, theirs, due=one.due))
+        else:
+            state = "waiting"
+            store.stale[one.destination] = None
+        store.counts[state] += len(one.recipients)
+        packed = recipients_to_json(one.recipients)
+        row = (
+            number,
+            kept.id,
+            one.destination,
+            state,
+            0,
+            one.due,
+            one.deadline,
+            0,
+            one.eager,
+            0,
+            "",
+            "",
+            sender,
+            packed,
+        )
+        rows.append(row)
+    for values in rows:
+        store.db.execute(ADD_DELIVERY, values)
+    if not rows:
+        tell(store, kept.id, sender, envelope.received, ())
+    return claims
+
+
+def keep_notice(store: Store, notice: NewMessage) -> None:
+    """Put a message of our own into the queue. Nobody has a reservation for it, so it waits."""
+    deliveries = [one._replace(eager=False) for one in notice.deliveries]
+    keep(store, Kept(notice.id, notice.envelope, len(notice.content), notice.content, deliveries, notice.events))
+
+
+def unkeep(store: Store, message: int) -> None:
+    """Take back a message whose commit failed, in case that it is there nevertheless."""
+    for (size,) in store.rows(SIZE, (message,)):
+        _remove(store, message, size)
+    for state, destination, recipients in store.rows(REMOVE_DELIVERIES, (message,)):
+        store.counts[state] -= recipients
+        store.stale[destination] = None
+
+
+def tell(store: Store, message: int, sender: str, at: float, events: Sequence[Event]) -> None:
+    """Add to a message's timeline. When none of its deliveries is left this is its end, and the message goes."""
+    ends = _ends(events)
+    ((size, file, is_alive, has_more),) = store.rows(PROGRESS, (message,))
+    if is_alive:
+        if events:
+            store.db.execute(ADD_EVENT, (message, _words(ends), events_to_json(events)))
+        return
+    text = events_to_json((*events, Event(at, "ended", {})))
+    if has_more:
+        store.db.execute(ADD_EVENT, (message, _words(ends), text))
+        text = ""
+        for (words,) in store.rows(ENDS_SO_FAR, (message,)):
+            ends.update(words.split())
+    store.db.execute(ADD_TIMELINE, (at, sender, _words(ends), text, message))
+    _remove(store, message, size)
+    if file:
+        store.gone.append(message)
+
+
+def addresses(recipients: Iterable[Recipient]) -> list[str]:
+    """Recipients as an event names them."""
+    return [one.address for one in recipients]
+
+
+def _remove(store: Store, message: int, size: int) -> None:
+    store.db.execute(REMOVE_MESSAGE, (message,))
+    store.counts["messages"] -= 1
+    store.counts["octets"] -= size
+
+
+def _ends(events: Iterable[Event]) -> set[str]:
+    return {event.kind for event in events}.intersection(ENDS)
+
+
+def _words(ends: set[str]) -> str:
+    return " ".join(word for word in ENDS if word in ends)

@@ -1,0 +1,156 @@
+"""Listing: what is in the queue, as an operator sees it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mta.message.envelope import Envelope, recipients_from_json
+from mta.spool.matching import EVERYTHING, Selection
+from mta.spool.store import Store
+
+CHUNK = 500  # rows that are read at a time, so that no read stands in the way of the write-ahead log for long
+
+_STATE = """
+    CASE state WHEN 'held' THEN 'held' WHEN 'active' THEN :active
+        ELSE iif(due <= :now AND coalesce(paused_until, 0) <= :now, 'ready', 'deferred') END
+"""
+_FROM = "FROM delivery LEFT JOIN destination ON destination.name = delivery.destination"
+FIND = f"""
+    SELECT delivery.id, delivery.message, delivery.destination, recipients, sender {_FROM}
+    WHERE delivery.id > :after AND {{condition}} AND (:state IS NULL OR {_STATE} = :state)
+    ORDER BY delivery.id LIMIT :limit
+"""
+OLDEST = "SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?"
+MESSAGE = "SELECT envelope, size FROM message WHERE id = ?"
+DELIVERIES = f"""
+    SELECT delivery.destination, {_STATE}, max(due, coalesce(paused_until, 0)), attempts, wish,
+        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), recipients
+    {_FROM} WHERE delivery.message = :message ORDER BY delivery.id
+"""
+TOTALS = "SELECT messages, octets, waiting, active, held FROM totals"
+
+
+class Totals(NamedTuple):
+    """What is in the queue. waiting, active, held: recipients."""
+
+    messages: int = 0
+    octets: int = 0
+    waiting: int = 0
+    active: int = 0
+    held: int = 0
+
+    @property
+    def recipients(self) -> int:
+        """All of them."""
+        return self.waiting + self.active + self.held
+
+
+class QueuedRecipient(NamedTuple):
+    """A recipient who is still in the queue.
+
+    state: "ready", "active", "deferred" or "held". next_attempt: in seconds since 1970; None while it is being tried
+    or held. last_reply: of the last try, or, where there was none, of the destination's. wish: what an operator has
+    asked for during the try.
+    """
+
+    address: str
+    state: str
+    next_attempt: float | None
+    last_reply: str
+    destination: str
+    attempts: int
+    wish: str
+
+
+class QueuedMessage(NamedTuple):
+    """A message in the queue. created: when it was received. recipients: those that were asked for."""
+
+    id: int
+    size: int
+    sender: str
+    created: float
+    recipients: tuple[QueuedRecipient, ...]
+
+
+class View(NamedTuple):
+    """How states are to be seen. alive: there is a worker; without one nothing is being tried, whatever is written."""
+
+    now: float
+    alive: bool
+
+    @property
+    def values(self) -> dict[str, str | float]:
+        """For the queries."""
+        return {"now": self.now, "active": "active" if self.alive else "ready"}
+
+
+def queued(store: Store, selection: Selection, state: str | None, limit: int, view: View) -> list[QueuedMessage]:
+    """Messages that have recipients of a selection in a state (None for any), the oldest first, up to a limit."""
+    numbers: set[int] = set()
+    for number in _candidates(store, selection, state, view):
+        if len(numbers) == limit:
+            break
+        numbers.add(number)
+    messages = (_message(store, number, selection, state, view) for number in sorted(numbers))
+    return [one for one in messages if one is not None]
+
+
+def totals(store: Store) -> Totals:
+    """What is in the queue."""
+    return Totals(*store.rows(TOTALS)[0])
+
+
+def find(store: Store, selection: Selection, last: int, state: str | None, view: View) -> Iterator[tuple[int, int]]:
+    """Deliveries up to the number `last`, and their messages, that have something of a selection (not one by ids)."""
+    condition, values = selection.condition()
+    query = FIND.format(condition=condition)
+    after = 0
+    while True:
+        asked = {**values, **view.values, "after": after, "state": state, "limit": CHUNK}
+        rows = store.rows(query, asked)
+        for after, message, destination, recipients, sender in rows:
+            if after > last:
+                return
+            if selection.has_sender(sender) and _has_any(selection, destination, recipients):
+                yield after, message
+        if len(rows) < CHUNK:
+            return
+
+
+def _has_any(selection: Selection, destination: str, packed: str) -> bool:
+    if selection.to is None:
+        return True
+    return any(selection.has_recipient(destination, one.address) for one in recipients_from_json(packed))
+
+
+def _candidates(store: Store, selection: Selection, state: str | None, view: View) -> Iterator[int]:
+    if selection.ids is not None:
+        yield from sorted(selection.ids)
+    elif selection == EVERYTHING and state is None:
+        after = 0
+        while rows := store.rows(OLDEST, (after, CHUNK)):
+            for (after,) in rows:
+                yield after
+    else:
+        for _, message in find(store, selection, 1 << 62, state, view):
+            yield message
+
+
+def _message(store: Store, number: int, selection: Selection, state: str | None, view: View) -> QueuedMessage | None:
+    row = store.row(MESSAGE, (number,))
+    if row is None:
+        return None
+    envelope, size = Envelope.from_json(row[0], ()), row[1]
+    recipients = []
+    for destination, shown, next_attempt, attempts, wish, last_reply, packed in store.rows(
+        DELIVERIES, {**view.values, "message": number}
+    ):
+        if state is None or shown == state:
+            at = next_attempt if shown in ("ready", "deferred") else None
+            recipients += [
+                QueuedRecipient(one.address, shown, at, last_reply, destination, attempts, wish)
+                for one in recipients_from_json(packed)
+                if selection.has_recipient(destination, one.address)
+            ]
+    if not recipients or not selection.has_sender(envelope.sender):
+        return None
+    return QueuedMessage(number, size, envelope.sender, envelope.received, tuple(recipients))

@@ -1,0 +1,62 @@
+"""Matching: which recipients and reverse-paths an operator means, exactly, and as a condition that finds them in SQL.
+
+The condition may find too many, never too few; what it finds is looked at again here.
+"""
+
+import json
+from typing import NamedTuple
+
+
+class Selection(NamedTuple):
+    """Deliveries that an operator means; those that all of it is true of. Without anything: all of them.
+
+    ids: queue ids. to: a destination, a domain or an address of recipients. sender: an address or a domain of
+    reverse-paths, "<>" for the null one.
+    """
+
+    ids: frozenset[int] | None = None
+    to: str | None = None
+    sender: str | None = None
+
+    def condition(self) -> tuple[str, dict[str, str]]:
+        """A condition on rows of `delivery`, and its values. The ids are not part of it."""
+        parts = ["1"]
+        values: dict[str, str] = {}
+        if self.to is not None and self.to.isascii():  # SQLite's lower() knows nothing else
+            values |= {"to": self.to, "part": json.dumps(self._to_part)[1:-1]}
+            parts.append("(delivery.destination = :to OR instr(lower(recipients), :part))")
+        if self.sender is not None and self.sender.isascii():
+            values["sender"] = self._sender_part
+            parts.append("instr(lower(sender), :sender)" if values["sender"] else "sender = :sender")
+        return " AND ".join(parts), values
+
+    def has_sender(self, sender: str) -> bool:
+        """Is this reverse-path meant?"""
+        if self.sender is None:
+            return True
+        wanted = self._sender_part
+        return sender.lower().endswith(wanted) if wanted.startswith("@") else sender.lower() == wanted
+
+    def has_recipient(self, destination: str, address: str) -> bool:
+        """Is this recipient meant, who waits for this destination?"""
+        if self.to is None or self.to == destination:
+            return True
+        wanted, address = self._to_part, address.lower()
+        return address.endswith(wanted) if wanted.startswith("@") else address == wanted
+
+    @property
+    def _to_part(self) -> str:
+        return _part(self.to or "")
+
+    @property
+    def _sender_part(self) -> str:
+        return _part((self.sender or "").strip("<>"))
+
+
+EVERYTHING = Selection()
+
+
+def _part(wanted: str) -> str:
+    """An address in lower case, or "@" and a domain."""
+    wanted = wanted.lower().removeprefix("*")
+    return wanted if "@" in wanted or not wanted else f"@{wanted}"

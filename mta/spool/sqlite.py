@@ -1,0 +1,236 @@
+"""SQLite: the spool on the disk of this machine, one queue file for each worker. See the package for what it promises.
+
+`ISpool` is translated here into operations for the writer; what they do is in `keeping`, `claims` and `settling`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, SpoolBroken, SpoolFull
+from mta.message.envelope import QueueIds, format_queue_id
+from mta.spool import claims, database, history, listing, settling
+from mta.spool.batches import Committer
+from mta.spool.disk import Disk, Lock
+from mta.spool.folder import Folder
+from mta.spool.keeping import Kept, keep, unkeep
+from mta.spool.reception import Reception
+from mta.spool.store import Store
+from mta.spool.writer import Task, Writer, exit_process
+
+FLOOR = 100 * 1024 * 1024  # octets of free disk below which nothing more is received
+FREE_HOLDS = 1.0  # seconds for which a look at the free disk is good
+FILE_THREADS = 4
+
+DESTINATIONS = "SELECT count(*) FROM destination WHERE next_due IS NOT NULL"
+NAMES_FILE = "SELECT 1 FROM message WHERE id = ? AND file = 1"
+
+_log = Logger()
+
+
+@implementer(ISpool)
+class SqliteSpool:
+    """See `ISpool`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        reactor: IReactorTime,
+        now: Callable[[], float],
+        *,
+        worker: int = 0,
+        disk: Disk | None = None,
+        vfs: str | None = None,
+        inline: bool = False,
+        floor: int = FLOOR,
+        on_fatal: Task = exit_process,
+    ) -> None:
+        """now: seconds since 1970, asked from any thread. vfs: the name of the SQLite VFS to use, None for its own.
+
+        inline: no threads; all work is done in the reactor's turns. Else the reactor is an `IReactorFromThreads` too.
+        on_fatal: called by the writer's thread when it cannot go on; it must end the process.
+        """
+        self._folder = Folder(folder.resolve(), disk or Disk(), vfs)
+        self._reactor = reactor
+        self._now = now
+        self._worker = worker
+        self._inline = inline
+        self._floor = floor
+        self._on_fatal = on_fatal
+        self._files = self._folder.contents(worker)
+        self._pool: ThreadPool | None = None
+        self._running = 0  # things that may block and have not ended
+        self._locks: list[Lock] = []
+        self._free = 0
+        self._free_until = float("-inf")
+        self._ids = QueueIds(worker)
+        self._writer: Writer
+        self._write_lock: Lock
+
+    @staticmethod
+    def prepare() -> None:
+        """Read what the program's own files have for us, for as long as privileges let us read them."""
+        database.schema()
+
+    def start(self) -> Recovered:
+        """As in `ISpool`."""
+        try:
+            return self._start()
+        except OSError as error:
+            self._let_go()
+            raise SpoolBroken(f"the spool {self._folder.path} cannot be used: {error}") from error
+        except BaseException:
+            self._let_go()
+            raise
+
+    def stop(self) -> "Deferred[None]":
+        """As in `ISpool`."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def new_id(self, now: float) -> int:
+        """As in `ISpool`."""
+        return self._ids.next(now)
+
+    def receive(self, now: float) -> Reception:
+        """As in `ISpool`."""
+        if self._free_octets() < self._floor:
+            raise SpoolFull(f"less than {self._floor} octets are free on the disk of the spool")
+        return Reception(self._ids.next(now), self._keep, self._files, self._run)
+
+    def due(self, now: float, limit: int, skip: frozenset[str]) -> "Deferred[list[Due]]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: claims.due(store, now, limit, skip))
+
+    def claim(self, destination: str, limit: int, now: float) -> "Deferred[list[Claim]]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: claims.claim(store, destination, limit, now), undo=_unclaim)
+
+    def overdue(self, now: float, limit: int) -> "Deferred[list[Claim]]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: claims.overdue(store, now, limit), undo=_unclaim)
+
+    def next_deadline(self) -> "Deferred[float | None]":
+        """As in `ISpool`."""
+        return self._writer.submit(claims.next_deadline)
+
+    def content(self, claim: Claim) -> "Deferred[IContent]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: self._content(store, claim.message))
+
+    def record(self, record: Record) -> "Deferred[bool]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: settling.record(store, record), urgent=False)
+
+    def release(self, claims: Sequence[Claim]) -> "Deferred[None]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: settling.release(store, claims))
+
+    def changes(self) -> "Deferred[bool]":
+        """As in `ISpool`."""
+        return self._writer.submit(Store.changed)
+
+    def purge(self, before: float) -> "Deferred[int]":
+        """As in `ISpool`."""
+        return self._writer.submit(lambda store: history.purge(store, before))
+
+    def _start(self) -> Recovered:
+        folder, worker = self._folder, self._worker
+        folder.disk.make_folder(folder.path)
+        self._locks.append(folder.hold(worker))
+        self._write_lock = folder.write_lock(worker)
+        self._locks.append(self._write_lock)
+        path = folder.queue(worker)
+        store = self._store(database.open_queue(path, folder.disk, folder.vfs))
+        try:
+            with store.transaction():
+                unknown = settling.recover(store)
+            kept = listing.totals(store)
+            destinations = store.value(DESTINATIONS)
+            self._files.make_folder()
+            removed = self._files.sweep(lambda message: bool(store.rows(NAMES_FILE, (message,))))
+            self._ids = QueueIds(worker, store.last_message())
+        except apsw.Error as error:
+            store.close()
+            if isinstance(error, database.DAMAGE):
+                raise database.set_aside(path, folder.disk, str(error)) from error
+            raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
+        self._begin(store)
+        return Recovered(kept.messages, unknown, removed, destinations)
+
+    def _begin(self, store: Store) -> None:
+        if not self._inline:
+            self._pool = ThreadPool(0, FILE_THREADS, "spool files")
+            self._pool.start()
+        committer = Committer(store, self._reopened)
+        self._writer = Writer(self._reactor, committer, self._remove, None if self._inline else self._on_fatal)
+
+    def _store(self, db: apsw.Connection) -> Store:
+        return Store(db, self._write_lock, self._worker, self._now)
+
+    def _reopened(self) -> Store:
+        return self._store(database.reopen(self._folder.queue(self._worker), self._folder.vfs))
+
+    async def _stop(self) -> None:
+        await self._writer.stop(settling.release_all)
+        while self._running:
+            await deferLater(self._reactor, 0.0)
+        if self._pool is not None:
+            self._pool.stop()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        locks, self._locks = self._locks, []
+        for lock in locks:
+            lock.close()
+
+    def _keep(self, kept: Kept) -> "Deferred[list[Claim]]":
+        return self._writer.submit(lambda store: keep(store, kept), undo=lambda store, _: unkeep(store, kept.id))
+
+    def _content(self, store: Store, message: int) -> IContent:
+        content = history.content(store, self._files, message)
+        if content is None:
+            raise LookupError(f"message {format_queue_id(message)} is not in the queue")
+        return content
+
+    def _remove(self, messages: list[int]) -> None:
+        """Remove content files. What fails is found by the next sweep."""
+
+        def remove() -> None:
+            for message in messages:
+                self._files.remove(message)
+
+        self._run(remove).addErrback(lambda failure: _log.failure("content files cannot be removed", failure))
+
+    def _run(self, what: Task) -> "Deferred[None]":
+        """Do what may block."""
+
+        def done(result: object) -> object:
+            self._running -= 1
+            return result
+
+        self._running += 1
+        if self._pool is None:
+            return deferLater(self._reactor, 0.0, what).addBoth(done)
+        return deferToThreadPool(IReactorFromThreads(self._reactor), self._pool, what).addBoth(done)
+
+    def _free_octets(self) -> int:
+        now = self._reactor.seconds()
+        if now >= self._free_until:
+            self._free_until = now + FREE_HOLDS
+            try:
+                self._free = self._folder.disk.free_octets(self._folder.path)
+            except OSError as error:
+                raise SpoolBroken(f"the disk of the spool does not answer: {error}") from error
+        return self._free
+
+
+def _unclaim(store: Store, claimed: list[Claim] | None) -> None:
+    settling.release(store, claimed or ())

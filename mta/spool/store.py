@@ -1,0 +1,195 @@
+"""Store: one queue file, its transactions, and what they gather until they commit.
+
+The verbs (`keeping`, `claims`, `settling`, `verbs`, `listing`) are functions over a store. All of it is synchronous:
+the worker's writer thread uses it, and so does the `mta` command, beside a running relay or alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from mta.message.envelope import QueueIds
+from mta.spool.database import BUSY_MS
+from mta.spool.disk import Lock
+
+CHECKPOINT_PAGES = 2_000  # pages in the write-ahead log after which they are copied into the file: 8 MiB
+SPARE_PAGES = 1_000  # free pages that are left for what comes next
+VACUUM_PAGES = 500  # given back in one step
+
+HIGHEST_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting'"
+NEXT_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting' AND priority < ?"
+EARLIEST_DUE = "SELECT min(due) FROM delivery WHERE destination = ? AND state = 'waiting' AND priority = ?"
+SET_DUE = """
+    INSERT INTO destination (name, next_due, paused_until, failures, last_reply) VALUES (?, ?, 0, 0, '')
+    ON CONFLICT (name) DO UPDATE SET next_due = max(excluded.next_due, paused_until)
+    WHERE next_due IS NOT max(excluded.next_due, paused_until)
+"""
+REST = "UPDATE destination SET next_due = NULL WHERE name = ? AND next_due IS NOT NULL"
+FORGET = "DELETE FROM destination WHERE name = ? AND paused_until <= ? AND failures = 0"
+ADD_TOTALS = """
+    UPDATE totals SET messages = messages + ?, octets = octets + ?,
+        waiting = waiting + ?, active = active + ?, held = held + ?
+"""
+VERSION = "PRAGMA data_version"  # changes with each commit of another connection
+LAST_DELIVERY = "SELECT coalesce(max(id), 0) FROM delivery"
+LAST_MESSAGE = """
+    SELECT max((SELECT coalesce(max(id), 0) FROM message), (SELECT coalesce(max(message), 0) FROM timeline))
+"""
+
+Row = tuple[Any, ...]
+Value = None | int | float | str | bytes
+Values = Sequence[Value] | Mapping[str, Value]
+
+
+class Store:
+    """A queue file. Whatever changes it happens inside `transaction`.
+
+    counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
+    out anew. gone: messages whose content file no row will name after the commit.
+    """
+
+    def __init__(self, db: apsw.Connection, lock: Lock, worker: int, now: Callable[[], float]) -> None:
+        """lock: what every transaction of every process is made under. worker: whose number the ids made here bear."""
+        self.db = db
+        self.now = now
+        self.counts = dict.fromkeys(("messages", "octets", "waiting", "active", "held"), 0)
+        self.stale: dict[str, None] = {}
+        self.gone: list[int] = []
+        self._removable: list[int] = []
+        self._lock = lock
+        self._worker = worker
+        self._logged_pages = 0
+        self._version = self.value(VERSION)
+        self.renew_ids()
+        db.set_wal_hook(self._committed)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and on stable storage at the end. An error inside leaves the file as it was."""
+        self._lock.acquire()
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.refresh_destinations()
+                if any(self.counts.values()):
+                    self.db.execute(ADD_TOTALS, tuple(self.counts.values()))
+                self.db.execute("COMMIT")
+                self._removable += self.gone
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                raise
+            finally:
+                self.counts = dict.fromkeys(self.counts, 0)
+                self.stale = {}
+                self.gone = []
+        finally:
+            self._lock.release()
+
+    def rows(self, query: str, values: Values = ()) -> list[Row]:
+        """All rows of an answer."""
+        return self.db.execute(query, values).fetchall()
+
+    def row(self, query: str, values: Values = ()) -> Row | None:
+        """The only row of an answer, or the first; None where there is none."""
+        found = self.db.execute(query, values).fetchall()
+        return found[0] if found else None
+
+    def value(self, query: str, values: Values = ()) -> Any:
+        """The one value of an answer."""
+        ((value,),) = self.db.execute(query, values).fetchall()
+        return value
+
+    def take_removable(self) -> list[int]:
+        """The messages whose content file can be removed, now that no row on stable storage names it."""
+        removable, self._removable = self._removable, []
+        return removable
+
+    def next_id(self) -> int:
+        """A new id for a delivery."""
+        return self._ids.next(self.now())
+
+    def renew_ids(self) -> None:
+        """Go on behind the last id in the file: for who shares its number with others, inside a transaction."""
+        self._ids = QueueIds(self._worker, self.value(LAST_DELIVERY))
+
+    def last_message(self) -> int:
+        """The largest queue id in the file."""
+        return int(self.value(LAST_MESSAGE))
+
+    def refresh_destinations(self) -> None:
+        """Bring next_due of the destinations up to date with what waits for them."""
+        now = self.now()
+        for name in self.stale:
+            earliest = self._earliest(name)
+            if earliest is not None:
+                self.db.execute(SET_DUE, (name, earliest))
+            else:
+                self.db.execute(FORGET, (name, now))
+                self.db.execute(REST, (name,))
+        self.stale = {}
+
+    def priorities(self, destination: str) -> Iterator[int]:
+        """The priorities of what waits for a destination, the highest first, each found by one look at the index."""
+        priority = self.value(HIGHEST_PRIORITY, (destination,))
+        while priority is not None:
+            yield priority
+            priority = self.value(NEXT_PRIORITY, (destination, priority))
+
+    def changed(self) -> bool:
+        """Has another connection written to the file since the last call, or since it was opened?"""
+        before, self._version = self._version, self.value(VERSION)
+        return bool(before != self._version)
+
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the file once it is long enough, so that it begins again at its start."""
+        if self._logged_pages >= CHECKPOINT_PAGES:
+            with self._locked():
+                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._logged_pages = 0
+
+    def tidy(self) -> bool:
+        """Something for an idle moment: give back some free pages, or else empty the log. True: there is more to do."""
+        free = self.value("PRAGMA freelist_count")
+        if free > SPARE_PAGES:
+            with self.transaction():
+                self.db.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})").fetchall()
+            return True
+        if self._logged_pages:
+            self._empty_log()
+        return False
+
+    def close(self) -> None:
+        """Let go of the file. The lock stays with who made it."""
+        self.db.close()
+
+    def _earliest(self, destination: str) -> float | None:
+        dues = (self.value(EARLIEST_DUE, (destination, priority)) for priority in self.priorities(destination))
+        return min(dues, default=None)
+
+    def _committed(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._logged_pages = pages
+        return apsw.SQLITE_OK
+
+    def _empty_log(self) -> None:
+        """Checkpoint, and cut the log to nothing. A reader in the way is not waited for."""
+        with self._locked():
+            self.db.set_busy_timeout(0)
+            try:
+                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._logged_pages = 0
+            except apsw.BusyError:
+                pass  # the log is emptied another time
+            finally:
+                self.db.set_busy_timeout(BUSY_MS)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()

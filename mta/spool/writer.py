@@ -1,0 +1,199 @@
+"""Writer: gathers what is asked of the queue file and has it done in batches, by a thread of its own.
+
+What is asked for in one turn of the reactor is handed over once. While the thread is busy the next batch gathers, so
+a slower disk makes larger batches. Results come back with one call per batch.
+"""
+
+import os
+import traceback
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta.interfaces import SpoolBroken
+from mta.spool.batches import Batch, Committer, Operation
+from mta.spool.store import Store
+
+PATIENCE = 0.02  # seconds that what is not urgent waits for something urgent to share a commit with
+PATIENT = 32  # as many of them are urgent together
+IDLE = 1.0  # seconds between two looks whether there is time to tidy up
+QUIET = 20  # operations since the last look, at most, while there is
+STEP = 0.05  # seconds between two steps of tidying up
+EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
+
+Result = TypeVar("Result")
+Task = Callable[[], None]
+
+_log = Logger()
+
+
+def exit_process() -> None:
+    """End the process at once: without its writer it could only pretend to work."""
+    traceback.print_exc()
+    os._exit(EXIT_STATUS)
+
+
+class Writer:
+    """The one who writes to a queue file. All methods are called in the reactor's thread."""
+
+    def __init__(
+        self, reactor: IReactorTime, committer: Committer, remove: Callable[[list[int]], None], fatal: Task | None
+    ) -> None:
+        """remove: what to do, in the reactor's thread, with messages whose content file may go.
+
+        fatal: called in the writer's thread if that fails; it should not return. None: there is no thread, and each
+        batch is done in the turn of the reactor that it is handed over in, which a simulation can repeat.
+        """
+        self._reactor = reactor
+        self._committer = committer
+        self._remove = remove
+        self._gathered: Batch = []
+        self._urgent = False
+        self._call: IDelayedCall | None = None
+        self._call_is_urgent = False
+        self._busy = False
+        self._stopped = False
+        self._served = 0
+        self._look: IDelayedCall | None = None
+        self._thread: _Thread | _NoThread = _NoThread() if fatal is None else _Thread(reactor, fatal)
+
+    def submit(
+        self,
+        run: Callable[[Store], Result],
+        urgent: bool = True,
+        undo: Callable[[Store, Result | None], None] | None = None,
+    ) -> "Deferred[Result]":
+        """Have something done to the store. What is not urgent may wait a little to share a commit."""
+        if self._stopped:
+            return fail(SpoolBroken("the spool has been stopped"))
+        operation = Operation(run, undo)
+        self._gathered.append(operation)
+        self._urgent = self._urgent or urgent or len(self._gathered) >= PATIENT
+        self._arrange()
+        return operation.deferred
+
+    def stop(self, last: Callable[[Store], None]) -> "Deferred[None]":
+        """Do what was asked for, then this, and close the file."""
+        if self._stopped:
+            return succeed(None)
+        done = self.submit(last)
+        self._stopped = True
+        return done.addErrback(self._last_failed).addCallback(self._close)
+
+    def _arrange(self) -> None:
+        """See to it that what has gathered is handed over in time."""
+        if self._busy or not self._gathered:
+            return
+        if self._call is None:
+            self._call = self._reactor.callLater(0.0 if self._urgent else PATIENCE, self._hand_over)
+            self._call_is_urgent = self._urgent
+        elif self._urgent and not self._call_is_urgent:
+            self._call.reset(0.0)
+            self._call_is_urgent = True
+
+    def _hand_over(self) -> None:
+        self._call = None
+        batch, self._gathered = self._gathered, []
+        self._urgent = False
+        self._busy = True
+        self._thread.do(partial(self._perform, batch))
+
+    def _answer(self, batch: Batch, removable: list[int]) -> None:
+        self._busy = False
+        if self._urgent and self._call is None:
+            self._hand_over()  # first, so that the disk works while the answers are being used
+        for operation in batch:
+            operation.answer()
+        if removable:
+            self._remove(removable)
+        self._served += len(batch)
+        self._arrange()
+        if self._look is None and not self._stopped:
+            self._look = self._reactor.callLater(IDLE, self._look_around)
+
+    def _look_around(self) -> None:
+        self._look = None
+        is_quiet = self._served <= QUIET and not (self._busy or self._gathered)
+        self._served = 0
+        if is_quiet:
+            self._busy = True
+            self._thread.do(self._tidy)
+        else:
+            self._look = self._reactor.callLater(IDLE, self._look_around)
+
+    def _tidied(self, more: bool) -> None:
+        self._busy = False
+        self._arrange()
+        if more and not self._stopped:
+            self._look = self._reactor.callLater(STEP, self._look_around)
+
+    def _last_failed(self, failure: Failure) -> None:
+        _log.error("claims could not be put back: {error}", error=failure.getErrorMessage())
+
+    def _close(self, _: None) -> "Deferred[None]":
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        closed: Deferred[None] = Deferred()
+        self._thread.do(partial(self._close_file, closed))
+        self._thread.end()
+        return closed
+
+    # What follows runs in the writer's thread.
+
+    def _perform(self, batch: Batch) -> None:
+        self._committer.perform(batch)
+        self._thread.tell(self._answer, batch, self._committer.take_removable())
+        self._committer.checkpoint()
+
+    def _tidy(self) -> None:
+        self._thread.tell(self._tidied, self._committer.tidy())
+
+    def _close_file(self, closed: "Deferred[None]") -> None:
+        self._committer.close()
+        self._thread.tell(closed.callback, None)
+
+
+class _Thread:
+    """A thread that does one task after the other. If one of them raises, so much is lost that all is."""
+
+    def __init__(self, reactor: IReactorTime, fatal: Task) -> None:
+        self.tell: Callable[..., object] = IReactorFromThreads(reactor).callFromThread
+        self._fatal = fatal
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self.do: Callable[[Task], None] = self._tasks.put
+        Thread(target=self._serve, name="spool writer", daemon=True).start()
+
+    def end(self) -> None:
+        """No more tasks will follow."""
+        self._tasks.put(None)
+
+    def _serve(self) -> None:
+        try:
+            while (task := self._tasks.get()) is not None:
+                task()
+        except BaseException:
+            _log.failure("the writer of the spool failed")
+            self._fatal()
+
+
+class _NoThread:
+    """Does each task where it is asked for."""
+
+    def do(self, task: Task) -> None:
+        """As in `_Thread`."""
+        task()
+
+    def tell(self, what: Callable[..., Any], *values: object) -> None:
+        """As in `_Thread`."""
+        what(*values)
+
+    def end(self) -> None:
+        """As in `_Thread`."""

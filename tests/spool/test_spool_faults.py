@@ -1,0 +1,257 @@
+"""What is kept, and what is said, when the disk is full, or fails, or one operation of many does."""
+
+import errno
+import itertools
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from faults import FaultyDisk, FaultyVFS
+from spools import SqliteWorld, clock_at_start
+
+from mta.interfaces import NewDelivery, SpoolBroken, SpoolFull
+from mta.message.envelope import Envelope, Recipient
+from mta.spool.store import Store
+
+_names = (f"faulty{n}" for n in itertools.count())
+
+
+@pytest.fixture
+def vfs():
+    made = FaultyVFS(next(_names))
+    yield made
+    made.unregister()
+
+
+@pytest.fixture
+def disk() -> FaultyDisk:
+    return FaultyDisk()
+
+
+@pytest.fixture
+def world(tmp_path: Path, vfs: FaultyVFS, disk: FaultyDisk):
+    made = SqliteWorld(clock_at_start(), tmp_path / "spool", vfs=vfs.name, disk=disk)
+    yield made
+    vfs.sync_fails.clear()
+    vfs.write_fails.clear()
+    disk.fails.clear()
+    vfs.open_fails = False
+    made.close()
+
+
+LARGE = b"x" * 300_000
+
+
+def messages(world: SqliteWorld) -> list[int]:
+    with world.desk() as desk:
+        return [one.id for one in desk.queue()]
+
+
+def content_files(world: SqliteWorld) -> list[Path]:
+    return list((world.folder / "content" / "0").iterdir())
+
+
+def test_each_commit_is_synced_before_it_is_answered(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    vfs.syncs.clear()
+    world.commit()
+    assert [Path(name).name for name in vfs.syncs][-1] == "queue-0.db-wal"
+
+
+def test_after_a_failed_sync_nothing_was_kept(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    before, _ = world.commit()
+    [claim] = world.claim()
+    vfs.sync_fails.add("-wal")
+    with pytest.raises(SpoolBroken, match="fsync said no"):
+        world.commit(eager=True)
+    vfs.sync_fails.clear()
+    assert messages(world) == [before]
+    after, _ = world.commit()
+    assert messages(world) == [before, after], "it goes on, with a new connection"
+    assert world.record(claim), "what was claimed before is still ours"
+    world.crash()
+    assert messages(world) == [after]
+
+
+def test_what_a_failed_commit_left_on_the_disk_is_undone(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst case: the commit failed, and all of it is there when the file is opened again."""
+    waiting, _ = world.commit()
+    reception = world.spool.receive(world.now)
+    to = (Recipient("b@example.com"),)
+    envelope = Envelope("s@example.org", to, world.now, 0)
+    kept = reception.commit(envelope, [NewDelivery("example.com", to, world.now, world.now, eager=True)], ())
+    claimed = world.spool.claim("example.net", 5, world.now)
+    real = Store.transaction
+
+    def transaction(store: Store) -> CommittedButFailed:
+        monkeypatch.setattr(Store, "transaction", real)
+        return CommittedButFailed(real(store))
+
+    monkeypatch.setattr(Store, "transaction", transaction)
+    for asked in (kept, claimed):
+        with pytest.raises(SpoolBroken):
+            world.wait(asked)
+    assert messages(world) == [waiting]
+    assert [claim.message for claim in world.claim()] == [waiting], "the claim was put back"
+
+
+class CommittedButFailed:
+    def __init__(self, transaction: AbstractContextManager[None]) -> None:
+        self._transaction = transaction
+
+    def __enter__(self) -> None:
+        self._transaction.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._transaction.__exit__(*error)
+        raise apsw.IOError("it was written, and yet the sync failed")
+
+
+def test_as_long_as_the_file_cannot_be_opened_all_is_refused_and_then_it_goes_on(
+    world: SqliteWorld, vfs: FaultyVFS
+) -> None:
+    waiting, _ = world.commit()
+    vfs.sync_fails.add("-wal")
+    vfs.open_fails = True
+    for _ in range(2):
+        with pytest.raises(SpoolBroken):
+            world.commit()
+    with pytest.raises(SpoolBroken):
+        world.due()
+    vfs.sync_fails.clear()
+    vfs.open_fails = False
+    assert [claim.message for claim in world.claim()] == [waiting]
+
+
+def test_a_full_disk_keeps_nothing_and_harms_nothing(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    before, [claim] = world.commit(eager=True)
+    vfs.write_fails["-wal"] = apsw.FullError
+    with pytest.raises(SpoolFull):
+        world.commit()
+    with pytest.raises(SpoolFull):
+        world.record(claim)
+    vfs.write_fails.clear()
+    assert messages(world) == [before]
+    assert world.record(claim)
+
+
+def test_an_error_while_writing_breaks_and_heals(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    vfs.write_fails["-wal"] = apsw.IOError
+    with pytest.raises(SpoolBroken):
+        world.commit()
+    vfs.write_fails.clear()
+    message, _ = world.commit()
+    assert messages(world) == [message]
+
+
+def test_a_failed_checkpoint_harms_nothing(world: SqliteWorld, vfs: FaultyVFS, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.spool.store.CHECKPOINT_PAGES", 1)
+    vfs.sync_fails.add("queue-0.db")
+    first, _ = world.commit()
+    second, _ = world.commit()
+    vfs.sync_fails.clear()
+    third, _ = world.commit()
+    assert messages(world) == [first, second, third]
+
+
+def test_an_operation_that_fails_does_not_harm_its_batch_mates(world: SqliteWorld) -> None:
+    def fail(store: Store) -> None:
+        store.db.execute("DELETE FROM message")
+        raise ValueError("a bug")
+
+    def wrong(store: Store) -> None:
+        store.db.execute("INSERT INTO nowhere VALUES (1)")
+
+    before, _ = world.commit(destination="other")
+    writer = world.spool._writer
+    failing, claimed, broken = writer.submit(fail), world.spool.claim("other", 5, world.now), writer.submit(wrong)
+    after, _ = world.commit()
+    with pytest.raises(ValueError, match="a bug"):
+        world.wait(failing)
+    with pytest.raises(SpoolBroken, match="nowhere"):
+        world.wait(broken)
+    assert [claim.message for claim in world.wait(claimed)] == [before]
+    assert messages(world) == [before, after]
+    with world.desk() as desk:
+        assert (desk.totals().messages, desk.totals().active, desk.totals().waiting) == (2, 1, 1)
+
+
+def test_below_the_floor_nothing_is_received(world: SqliteWorld, disk: FaultyDisk) -> None:
+    world.spool._floor = 1000
+    disk.free = 1000
+    world.clock.advance(1)
+    world.spool.receive(world.now)
+    disk.free = 999
+    world.spool.receive(world.now)  # one look at the disk is good for a second
+    world.clock.advance(1)
+    with pytest.raises(SpoolFull):
+        world.spool.receive(world.now)
+    disk.free = 1000
+    world.clock.advance(1)
+    world.spool.receive(world.now)
+
+
+# Content files
+
+
+def test_a_content_file_is_synced_with_its_name_before_the_commit(
+    world: SqliteWorld, disk: FaultyDisk, vfs: FaultyVFS
+) -> None:
+    disk.done.clear()
+    vfs.syncs = disk.done
+    world.commit(content=LARGE)
+    steps = [Path(one).name for one in disk.done]
+    assert list(dict.fromkeys(steps)) == ["create", "write", "sync", "sync_folder", "queue-0.db-wal"]
+
+
+@pytest.mark.parametrize("step", ["create", "write", "sync", "sync_folder"])
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, SpoolFull), (errno.EDQUOT, SpoolFull), (errno.EIO, SpoolBroken)]
+)
+def test_a_content_file_that_fails(
+    world: SqliteWorld, disk: FaultyDisk, step: str, number: int, error: type[Exception]
+) -> None:
+    disk.fails[step] = number
+    with pytest.raises(error):
+        world.commit(content=LARGE * 3)
+    disk.fails.clear()
+    world.clock.advance(0)
+    assert content_files(world) == []
+    assert messages(world) == []
+    message, _ = world.commit(content=LARGE)
+    assert messages(world) == [message]
+
+
+def test_where_the_row_does_not_fit_the_content_file_goes(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    vfs.write_fails["-wal"] = apsw.FullError
+    with pytest.raises(SpoolFull):
+        world.commit(content=LARGE)
+    world.clock.advance(0)
+    assert content_files(world) == []
+
+
+def test_the_content_file_goes_after_the_commit_that_ends_its_message(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    _, [claim] = world.commit(content=LARGE, eager=True)
+    vfs.write_fails["-wal"] = apsw.FullError
+    with pytest.raises(SpoolFull):
+        world.record(claim)
+    world.clock.advance(0)
+    assert len(content_files(world)) == 1
+    vfs.write_fails.clear()
+    assert world.record(claim)
+    world.clock.advance(0)
+    assert content_files(world) == []
+
+
+def test_a_content_file_that_cannot_be_removed_is_swept_away_at_the_next_start(
+    world: SqliteWorld, disk: FaultyDisk
+) -> None:
+    _, [claim] = world.commit(content=LARGE, eager=True)
+    disk.fails["unlink"] = errno.EIO
+    assert world.record(claim)
+    world.clock.advance(0)
+    disk.fails.clear()
+    assert len(content_files(world)) == 1
+    assert world.restart().removed_files == 1
+    assert content_files(world) == []

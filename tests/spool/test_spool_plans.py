@@ -1,0 +1,67 @@
+"""However long the queue: what is asked of it all the time goes by an index, and never through a whole table."""
+
+import re
+
+import apsw
+import pytest
+
+from mta.spool import claims, history, keeping, listing, settling, sqlite, store, verbs
+from mta.spool.database import open_queue
+from mta.spool.disk import Disk
+
+BOUNDED = ("SCAN CONSTANT ROW", "SCAN destination USING COVERING INDEX")  # the second counts them, once, at the start
+MODULES = (claims, history, keeping, settling, sqlite, store, verbs)
+QUERIES = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": value
+    for module in MODULES
+    for name, value in vars(module).items()
+    if name[0] != "_" and isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
+}
+QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES")}
+SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory):
+    db = open_queue(tmp_path_factory.mktemp("plans") / "queue-0.db", Disk(), None)
+    yield db
+    db.close()
+
+
+def plan(db: apsw.Connection, query: str) -> list[str]:
+    named = dict.fromkeys(re.findall(r":(\w+)", query))
+    numbered = [int(number) for number in re.findall(r"\?(\d+)", query)]
+    values = named or [None] * (max(numbered) if numbered else query.count("?"))
+    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+
+
+def test_the_queries_are_found() -> None:
+    for name in ("claims.CLAIM_DUE", "claims.CLAIM_OVERDUE", "claims.DUE", "claims.NEXT_DEADLINE", "settling.ACTIVE"):
+        assert name in QUERIES
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
+    steps = plan(db, QUERIES[name])
+    scans = [step for step in steps if step.startswith("SCAN") and not step.startswith(BOUNDED)]
+    assert scans in ([], ["SCAN totals"]), steps
+    sorts = [step for step in steps if "TEMP B-TREE" in step]
+    assert sorts == [] or name in SORTED, steps
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("claims.CLAIM_DUE", "delivery_waiting (destination=? AND priority=? AND due<?)"),
+        ("claims.CLAIM_OVERDUE", "delivery_deadline (deadline<?)"),
+        ("claims.DUE", "destination_next (next_due>?)"),
+        ("claims.NEXT_DEADLINE", "delivery_deadline"),
+        ("settling.CLAIMED", "INTEGER PRIMARY KEY (rowid=?)"),
+        ("settling.ACTIVE", "delivery_active (state=?)"),
+        ("store.HIGHEST_PRIORITY", "delivery_waiting (destination=?)"),
+        ("store.EARLIEST_DUE", "delivery_waiting (destination=? AND priority=?)"),
+        ("history.EXPIRED", "timeline_ended (ended<?)"),
+    ],
+)
+def test_the_right_index_is_used(db: apsw.Connection, name: str, index: str) -> None:
+    assert any(index in step for step in plan(db, QUERIES[name])), plan(db, QUERIES[name])

@@ -1,0 +1,201 @@
+"""When commits are made, what shares one, and the thread that makes them."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spools import DEADLINE, SqliteWorld, clock_at_start, folder_of
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from mta.interfaces import Claim, NewDelivery, Record, SpoolBroken
+from mta.message.envelope import Envelope, Recipient
+from mta.spool import store as store_module
+from mta.spool.batches import Committer
+from mta.spool.sqlite import SqliteSpool
+from mta.spool.store import Store
+from mta.spool.writer import PATIENCE, PATIENT
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    made = SqliteWorld(clock_at_start(), tmp_path / "spool")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every batch that is performed."""
+    sizes: list[int] = []
+    real = Committer.perform
+
+    def perform(committer: Committer, batch: list[Any]) -> None:
+        sizes.append(len(batch))
+        real(committer, batch)
+
+    monkeypatch.setattr(Committer, "perform", perform)
+    return sizes
+
+
+def ask(world: SqliteWorld, eager: bool = True) -> "Deferred[list[Claim]]":
+    to = (Recipient("a@example.net"),)
+    delivery = NewDelivery("example.net", to, world.now, world.now + DEADLINE, eager)
+    return world.spool.receive(world.now).commit(Envelope("s@example.org", to, world.now), [delivery], ())
+
+
+def test_what_is_asked_in_one_turn_is_one_commit(world: SqliteWorld, batches: list[int]) -> None:
+    asked = [ask(world) for _ in range(10)]
+    assert batches == [], "not before the turn has ended"
+    assert len(world.wait(gatherResults(asked))) == 10
+    assert batches == [10]
+
+
+def test_records_wait_for_company(world: SqliteWorld, batches: list[int]) -> None:
+    [first], [second] = world.wait(gatherResults([ask(world), ask(world)]))
+    recorded = world.spool.record(Record(first, world.now))
+    world.clock.advance(PATIENCE / 2)
+    assert not recorded.called
+    world.wait(ask(world))
+    assert recorded.called, "it rode along"
+    assert batches == [2, 2]
+    recorded = world.spool.record(Record(second, world.now))
+    world.clock.advance(PATIENCE)
+    assert recorded.called, "nobody came"
+    assert batches == [2, 2, 1]
+
+
+def test_many_records_are_company_enough(world: SqliteWorld) -> None:
+    claims = world.wait(gatherResults([ask(world) for _ in range(PATIENT)]))
+    recorded = [world.spool.record(Record(claim, world.now)) for [claim] in claims]
+    assert world.wait(gatherResults(recorded)) == [True] * PATIENT
+    assert world.now == clock_at_start().seconds()
+
+
+def test_operations_are_done_in_the_order_in_which_they_were_asked(world: SqliteWorld) -> None:
+    [claim] = world.wait(ask(world))
+    recorded = world.spool.record(Record(claim, world.now, (world.waiting(claim, due=0),)))
+    claimed = world.spool.claim("example.net", 1, world.now)
+    assert [one.message for one in world.wait(claimed)] == [claim.message]
+    assert world.wait(recorded)
+
+
+def test_after_the_stop_nothing_is_taken(tmp_path: Path) -> None:
+    world = SqliteWorld(clock_at_start(), tmp_path / "spool")
+    last = ask(world)
+    world.wait(world.spool.stop())
+    assert last.called
+    with pytest.raises(SpoolBroken, match="stopped"):
+        world.wait(ask(world))
+    world.wait(world.spool.stop())
+    assert world.clock.getDelayedCalls() == []
+
+
+def pages(world: SqliteWorld) -> tuple[int, int]:
+    store = world.spool._writer._committer._store
+    return store.value("PRAGMA page_count"), store.value("PRAGMA freelist_count")
+
+
+def test_idle_moments_give_back_the_space_of_what_has_gone(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "SPARE_PAGES", 10)
+    monkeypatch.setattr(store_module, "VACUUM_PAGES", 40)
+    claims = [world.commit(content=b"x" * 50_000, eager=True)[1][0] for _ in range(20)]
+    full, _ = pages(world)
+    for claim in claims:
+        world.record(claim)
+    assert pages(world)[1] > 200
+    world.clock.pump([0.05] * 60)
+    count, free = pages(world)
+    assert free <= 10
+    assert count < full - 200
+    assert (world.folder / "queue-0.db-wal").stat().st_size == 0
+    assert (world.folder / "queue-0.db").stat().st_size == count * 4096
+    assert world.clock.getDelayedCalls() == [], "and then there is peace"
+
+
+def test_the_log_is_copied_before_it_is_long(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    for _ in range(40):
+        world.commit(content=b"x" * 20_000)
+    assert (world.folder / "queue-0.db-wal").stat().st_size < 70 * 4200
+    assert (world.folder / "queue-0.db").stat().st_size > 40 * 20_000
+
+
+class InAThread(TestCase):
+    """With the real reactor and the real thread."""
+
+    def setUp(self) -> None:
+        self.ended: list[int] = []
+        self.spool = SqliteSpool(
+            folder_of(self),
+            reactor,
+            reactor.seconds,
+            floor=0,
+            on_fatal=lambda: self.ended.append(threading.get_ident()),
+        )
+        self.spool.start()
+
+    async def commit(self, size: int = 100) -> list[Claim]:
+        now = reactor.seconds()
+        to = (Recipient("a@example.net"),)
+        reception = self.spool.receive(now)
+        for _ in range(0, size, 50_000):
+            behind = reception.write(b"x" * min(size, 50_000))
+            if behind is not None:
+                await behind
+        delivery = NewDelivery("example.net", to, now, now + 9, eager=True)
+        return await reception.commit(Envelope("s@example.org", to, now, size), [delivery], ())
+
+    async def test_answers_come_in_the_reactors_thread(self) -> None:
+        seen: list[int] = []
+        self.spool._writer.submit(lambda store: seen.append(threading.get_ident()))
+        await self.spool.next_deadline()
+        self.assertNotEqual(seen, [threading.get_ident()])
+        asked = self.spool.next_deadline().addCallback(lambda _: threading.get_ident())
+        self.assertEqual(await asked, threading.get_ident())
+        await self.spool.stop()
+
+    async def test_many_at_once(self) -> None:
+        claims = await gatherResults([Deferred.fromCoroutine(self.commit()) for _ in range(200)])
+        recorded = await gatherResults([self.spool.record(Record(claim, 1.0)) for [claim] in claims])
+        self.assertEqual(recorded, [True] * 200)
+        self.assertEqual(await self.spool.due(reactor.seconds(), 1, frozenset()), [])
+        await self.spool.stop()
+
+    async def test_large_contents_go_through_the_files_threads(self) -> None:
+        claims = await gatherResults([Deferred.fromCoroutine(self.commit(3_000_000)) for _ in range(5)])
+        for [claim] in claims:
+            content = await self.spool.content(claim)
+            self.assertEqual(sum(len(block) for block in content.blocks()), 3_000_000)
+            self.assertTrue(await self.spool.record(Record(claim, 1.0)))
+        await self.spool.stop()
+        folder = self.spool._folder.path / "content" / "0"
+        self.assertEqual(list(folder.iterdir()), [])
+
+    async def test_a_fast_writer_is_told_to_wait(self) -> None:
+        reception = self.spool.receive(reactor.seconds())
+        waits = [reception.write(b"x" * 65536) for _ in range(40)]
+        behind = [one for one in waits if one is not None]
+        self.assertTrue(behind)
+        await gatherResults(behind)
+        reception.discard()
+        reception.write(b"late")
+        await self.spool.stop()
+        self.assertEqual(list((self.spool._folder.path / "content" / "0").iterdir()), [])
+
+    async def test_if_the_writer_fails_the_process_ends(self) -> None:
+        def fail(store: Store) -> None:
+            raise SystemExit("not an Exception, so nobody expects it")
+
+        self.spool._writer.submit(fail)
+        while not self.ended:
+            waiting: Deferred[None] = Deferred()
+            reactor.callLater(0.01, waiting.callback, None)
+            await waiting
+        self.assertNotEqual(self.ended, [threading.get_ident()])
+        self.flushLoggedErrors(SystemExit)
+        self.spool._pool.stop()
+        self.spool._let_go()
+        self.spool._writer._committer.close()
