@@ -1,7 +1,6 @@
 """What every resolver owes: the threaded one, asking a real name server, and its twin in memory."""
 
 import time
-from pathlib import Path
 
 from dns_server import DnsServer
 from twisted.internet import reactor
@@ -168,8 +167,9 @@ class Threaded(Contract, TestCase):
         self.server = DnsServer(ZONES)
         self.server.failures |= FAILURES
         self.addCleanup(self.server.stop)
-        path = Path(self.mktemp())
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = Path(folder, "hosts")
         lines = [f"{address} {name}\n" for name, addresses in HOSTS.items() for address in addresses]
         path.write_text("".join(lines))
         self.resolver = self.threaded = self.make(HostsFile(path))
