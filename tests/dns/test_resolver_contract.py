@@ -1,6 +1,9 @@
 """What every resolver owes: the threaded one, asking a real name server, and its twin in memory."""
 
+import shutil
+import tempfile
 import time
+from pathlib import Path
 
 from dns_server import DnsServer
 from twisted.internet import reactor

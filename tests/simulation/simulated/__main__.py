@@ -1,0 +1,21 @@
+"""Replays a trial: `tests/simulation/replay [--seed N] [POINT ...]`, a point being such as sync-12-before-power."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from simulated.machine import CrashPoint
+from simulated.scenario import configuration
+from simulated.trial import trial
+
+arguments = argparse.ArgumentParser(prog="replay", description=__doc__)
+arguments.add_argument("--seed", type=int, default=0)
+arguments.add_argument("points", nargs="*", type=CrashPoint.parse)
+told = arguments.parse_args()
+with tempfile.TemporaryDirectory() as folder:
+    played, found = trial(configuration(Path(folder)), told.points, told.seed)
+if played is not None:
+    print("\n".join([*played.world.transcript, "", "The relay's log:", *played.machine.lines, ""]))
+print("\n".join(found) or "Every promise was kept.")
+sys.exit(bool(found))

@@ -1,0 +1,78 @@
+"""The books: what the relay has stored of every message that it has ever taken or made, read when it has stopped."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import apsw
+
+from mta.message.envelope import format_queue_id
+from mta.spool.desk import Desk
+from mta.spool.history import Story
+from simulated.disk import VirtualDisk, Volume
+
+_ENDS = ("delivered", "failed")
+_TABLES = ("message", "delivery", "destination", "timeline", "event")
+
+
+@dataclass
+class Kept:
+    """A message as its timeline tells of it. The lists are of recipients, and name one as often as it is told."""
+
+    id: str
+    sender: str
+    about: str
+    recipients: list[str]
+    ended: int
+    ends: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    unknown: Counter[str] = field(default_factory=Counter)
+    notices: list[tuple[str, str]] = field(default_factory=list)  # what about, and their ids
+
+
+@dataclass
+class Books:
+    """kept: all messages that the relay has ever taken or made, by queue id. queued: recipients still waiting.
+
+    rows: in the tables of the queue file, by table.
+    """
+
+    kept: dict[str, Kept]
+    queued: int
+    rows: dict[str, int]
+
+
+def read_books(volume: Volume, now: float) -> Books:
+    """What the spool has stored. The relay must have been stopped."""
+    disk = VirtualDisk(volume)
+    try:
+        db = apsw.Connection(str(volume.folder / "queue-0.db"), flags=apsw.SQLITE_OPEN_READWRITE, vfs=disk.vfs)
+        ids = [number for (number,) in db.execute("SELECT id FROM message UNION SELECT message FROM timeline")]
+        rows = {table: db.execute(f"SELECT count(*) FROM {table}").get for table in _TABLES}
+        db.close()
+        with Desk(volume.folder, lambda: now, disk=disk, vfs=disk.vfs, rest=lambda seconds: None) as desk:
+            stories = [desk.story(number) for number in ids]
+            totals = desk.totals()
+    finally:
+        disk.end()
+    kept = [_kept(story) for story in stories if story is not None]
+    return Books({one.id: one for one in kept}, totals.recipients, rows)
+
+
+def _kept(story: Story) -> Kept:
+    received = story.events[0].detail
+    kept = Kept(
+        format_queue_id(story.id),
+        story.sender,
+        str(received.get("about", "")),
+        list(received["recipients"]),
+        sum(event.kind == "ended" for event in story.events),
+    )
+    for event in story.events:
+        if event.kind in _ENDS:
+            kept.ends[event.kind] += event.detail["recipients"]
+        elif event.kind == "unknown":
+            kept.unknown.update(event.detail["recipients"])
+        elif event.kind == "notice" and "id" in event.detail:
+            kept.notices.append((str(event.detail["about"]), str(event.detail["id"])))
+    return kept

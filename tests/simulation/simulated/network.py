@@ -1,0 +1,392 @@
+"""The network and the clock: hosts with addresses, connections that take time, and programs that can be killed.
+
+`World` is the clock and the wire. `Process` is what a program takes for its reactor: it can listen, connect and set
+timers. `kill` ends all of that at once, as SIGKILL does: the other ends of its connections see them break, and what its
+code still does up to the end of its turn has no effect on anybody.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,  # noqa: A004  Twisted's own
+    TimeoutError,  # noqa: A004
+)
+from twisted.internet.interfaces import IConnector, IListeningPort, IReactorTime, ITransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+START = 1_800_000_000.0  # when every world begins, in seconds since 1970
+LATENCY = 0.002  # seconds from one end of a connection to the other
+BLOCK = 16_384  # octets that arrive in one piece, at most
+
+Watch = Callable[[str], None]
+"""Is told that something is about to happen ("before") and that it has happened ("after")."""
+
+
+def unwatched(moment: str) -> None:
+    """Nobody minds."""
+
+
+class World:
+    """The clock of all, and who listens where.
+
+    silent: addresses that answer nobody, so that connecting to them times out. asked: the addresses that somebody
+    wanted to connect to, and when. transcript: what was said and done, a line each.
+    """
+
+    def __init__(self) -> None:
+        self.now = START
+        self.ports: dict[tuple[str, int], Port] = {}
+        self.silent: set[str] = set()
+        self.asked: list[tuple[float, str]] = []
+        self.transcript: list[str] = []
+        self._timers: list[tuple[float, int, DelayedCall]] = []  # a heap
+        self._numbers = itertools.count()
+
+    def note(self, who: str, what: str) -> None:
+        """Add to the transcript."""
+        self.transcript.append(f"{self.now - START:12.6f} {who:17} {what}")
+
+    def seconds(self) -> float:
+        return self.now
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any) -> DelayedCall:
+        timer = DelayedCall(self.now + delay, call, args, {}, _nothing, self._arrange, self.seconds)
+        self._arrange(timer)
+        return timer
+
+    def _arrange(self, timer: DelayedCall) -> None:
+        heappush(self._timers, (timer.getTime(), next(self._numbers), timer))
+
+    def _next(self) -> DelayedCall | None:
+        """What happens next. Timers that were cancelled or moved are found out here."""
+        while self._timers:
+            at, _, timer = self._timers[0]
+            if timer.active() and timer.getTime() == at:
+                return timer
+            heappop(self._timers)
+            if timer.active() and timer.getTime() > at:
+                self._arrange(timer)
+        return None
+
+    def run(self, seconds: float) -> None:
+        """Let that much time pass, event by event."""
+        self.run_until(lambda: False, seconds)
+
+    def run_until(self, condition: Callable[[], Any], seconds: float) -> bool:
+        """Let time pass until the condition holds, at most that long. Did it?"""
+        end = self.now + seconds
+        while not condition():
+            timer = self._next()
+            if timer is None or timer.getTime() > end:
+                self.now = end
+                return False
+            heappop(self._timers)
+            self.now = max(self.now, timer.getTime())
+            timer.called = 1
+            timer.func(*timer.args)
+        return True
+
+
+def _nothing(_: object) -> None:
+    """A timer that was cancelled, or whose process is dead, is left where it is."""
+
+
+@implementer(IReactorTime)
+class Process:
+    """A program's view of the world: its reactor. `address` is where its connections come from.
+
+    at_answer: watches what arrives over the connections that this program has made.
+    """
+
+    def __init__(self, world: World, address: str, at_answer: Watch = unwatched) -> None:
+        self.world = world
+        self.address = address
+        self.alive = True
+        self.at_answer = at_answer
+        self._timers: set[DelayedCall] = set()
+        self._transports: list[Transport] = []
+        self._ports: list[Port] = []
+
+    def perform(self, code: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Run some of the program's code, unless it is dead. What it raises after its death nobody hears."""
+        if not self.alive:
+            return
+        try:
+            code(*args, **kwargs)
+        except Exception:
+            if self.alive:
+                raise
+
+    def seconds(self) -> float:
+        return self.world.seconds()
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> DelayedCall:
+        def fire() -> None:
+            self._timers.discard(timer)
+            self.perform(call, *args, **kwargs)
+
+        if not self.alive:
+            return DelayedCall(self.seconds() + delay, fire, (), {}, _nothing, _nothing, self.seconds)
+        timer = self.world.callLater(delay, fire)
+        self._timers.add(timer)
+        return timer
+
+    def getDelayedCalls(self) -> list[DelayedCall]:
+        return sorted((timer for timer in self._timers if timer.active()), key=DelayedCall.getTime)
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
+        key = (interface, port)
+        if key in self.world.ports:
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
+        listening = Port(self, key, factory)
+        if self.alive:
+            factory.doStart()
+            self.world.ports[key] = listening
+            self._ports.append(listening)
+        return listening
+
+    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Connector:
+        connector = Connector(self, host, port, factory, timeout)
+        if self.alive:
+            connector.connect()
+        return connector
+
+    def joined(self, transport: Transport) -> None:
+        """A connection of this process has begun."""
+        self._transports = [*self.connections, transport]
+
+    @property
+    def connections(self) -> list[Transport]:
+        """The connections that are open."""
+        return [one for one in self._transports if one.connected]
+
+    def kill(self) -> None:
+        """SIGKILL: no code of this process has any effect from now on; the kernel closes what it had open."""
+        self.alive = False
+        for port in self._ports:
+            port.vanish()
+        for transport in self.connections:
+            transport.vanish()
+
+
+@implementer(IListeningPort)
+class Port:
+    """A listening port."""
+
+    def __init__(self, process: Process, key: tuple[str, int], factory: Any) -> None:
+        self.process = process
+        self.factory = factory
+        self._key = key
+
+    def startListening(self) -> None:
+        """It has begun already."""
+
+    def stopListening(self) -> Deferred[None]:
+        if self.vanish():
+            self.factory.doStop()
+        return succeed(None)
+
+    def vanish(self) -> bool:
+        """Nobody can connect here any more. False: nobody could before."""
+        ports = self.process.world.ports
+        if ports.get(self._key) is not self:
+            return False
+        del ports[self._key]
+        return True
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", *self._key)
+
+
+@implementer(IConnector)
+class Connector:
+    """An outgoing connection, as its factory is told of it."""
+
+    def __init__(self, process: Process, host: str, port: int, factory: Any, timeout: float) -> None:
+        self.process = process
+        self.host = host
+        self.port = port
+        self.factory = factory
+        self.timeout = timeout
+        self.transport: Transport | None = None
+        self._timer: DelayedCall | None = None
+
+    def connect(self) -> None:
+        world = self.process.world
+        world.asked.append((world.seconds(), self.host))
+        self.factory.doStart()
+        self.factory.startedConnecting(self)
+        if self.host in world.silent:
+            self._timer = self.process.callLater(self.timeout, self._failed, TimeoutError())
+        else:
+            self._timer = self.process.callLater(LATENCY, self._arrive)
+
+    def _failed(self, error: Exception) -> None:
+        self.factory.clientConnectionFailed(self, Failure(error))
+        self.factory.doStop()
+
+    def _arrive(self) -> None:
+        """Their protocol begins first: a server's greeting is on its way when the client hears that it is there."""
+        world = self.process.world
+        here = IPv4Address("TCP", self.process.address, 32768 + len(world.asked) % 28232)
+        there = IPv4Address("TCP", self.host, self.port)
+        listening = world.ports.get((self.host, self.port))
+        theirs = None if listening is None else listening.factory.buildProtocol(here)
+        ours = None if theirs is None else self.factory.buildProtocol(there)
+        if listening is None or ours is None:
+            self._failed(ConnectionRefusedError(errno.ECONNREFUSED))
+            return
+        client = self.transport = Transport(self.process, here, there, ours, self)
+        server = Transport(listening.process, there, here, theirs)
+        client.other, server.other = server, client
+        server.begin()
+        client.begin()
+
+    def stopConnecting(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def disconnect(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+        else:
+            self.stopConnecting()
+
+    def getDestination(self) -> IPv4Address:
+        return IPv4Address("TCP", self.host, self.port)
+
+
+@implementer(ITransport)
+class Transport:
+    """One end of a connection. What is written arrives at the other end after `LATENCY`, in order.
+
+    connector: on the side that has made the connection.
+    """
+
+    other: Transport
+
+    def __init__(self, process: Process, host: Any, peer: Any, protocol: Any, connector: Any = None) -> None:
+        self.process = process
+        self.protocol = protocol
+        self.connected = True
+        self.disconnecting = False
+        self._has_left = False
+        self._host, self._peer = host, peer
+        self._connector = connector
+        self._paused = False
+        self._arrived: list[bytes | Exception] = []
+        self._producer: Any = None
+
+    def begin(self) -> None:
+        """The connection has been made."""
+        self.process.joined(self)
+        self.process.perform(self.protocol.makeConnection, self)
+
+    def getHost(self) -> Any:
+        return self._host
+
+    def getPeer(self) -> Any:
+        return self._peer
+
+    # What its process does
+
+    def write(self, data: bytes) -> None:
+        if self.connected and not self._has_left and self.process.alive:
+            for start in range(0, len(data), BLOCK):
+                self._send(data[start : start + BLOCK])
+
+    def writeSequence(self, data: Any) -> None:
+        self.write(b"".join(data))
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self.process.callLater(0, self._catch_up)
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert not streaming, "no room is ever short here, so a producer that pushes would never be told anything"
+        self._producer = producer
+        self.process.callLater(0, self._pull)
+
+    def _pull(self) -> None:
+        if self._producer is not None and self.connected:
+            self._producer.resumeProducing()
+            self.process.callLater(LATENCY, self._pull)
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+        if self.disconnecting:
+            self._leave(ConnectionDone())
+
+    def loseConnection(self, reason: Any = None) -> None:
+        if self.connected and not self.disconnecting:
+            self.disconnecting = True
+            if self._producer is None:
+                self._leave(ConnectionDone())
+
+    def abortConnection(self) -> None:
+        if self.connected and not self._has_left:
+            self.disconnecting = True
+            self._leave(ConnectionLost())
+
+    def _leave(self, why: Exception) -> None:
+        self._has_left = True
+        self._send(why)
+        self.process.callLater(0, self._end, why)
+
+    def vanish(self) -> None:
+        """The process has been killed: the kernel tells the other end, nobody tells the protocol."""
+        self.connected = False
+        self._send(ConnectionLost())
+
+    # What arrives
+
+    def _send(self, what: bytes | Exception) -> None:
+        # The world's own timer: what has left a process arrives though the process dies.
+        self.process.world.callLater(LATENCY, self.other.arrive, what)
+
+    def arrive(self, what: bytes | Exception) -> None:
+        """Something from the other end."""
+        if not self.connected:
+            return
+        if self._paused:
+            self._arrived.append(what)
+        elif isinstance(what, Exception):
+            self._end(what)
+        elif not self.disconnecting:
+            watch = self.process.at_answer if self._connector is not None else unwatched
+            watch("before")
+            self.process.perform(self.protocol.dataReceived, what)
+            watch("after")
+
+    def _catch_up(self) -> None:
+        while self._arrived and not self._paused:
+            self.arrive(self._arrived.pop(0))
+
+    def _end(self, why: Exception) -> None:
+        if not self.connected:
+            return
+        self.connected = False
+        if self._producer is not None:
+            self.process.perform(self._producer.stopProducing)
+        self.process.perform(self.protocol.connectionLost, Failure(why))
+        if self._connector is not None:
+            self.process.perform(self._connector.factory.clientConnectionLost, self._connector, Failure(why))
