@@ -40,6 +40,7 @@ from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
 
 GRACE = 10.0  # seconds that transactions and deliveries in flight have when the relay is stopped
+FAREWELL = 2.0  # seconds that next hops have after that to answer QUIT, before connections are cut
 
 _logger = Logger()
 
@@ -166,7 +167,7 @@ class Relay(MultiService):
     async def _stop(self) -> None:
         await gatherResults([listener.close() for listener in self._listeners])
         await gatherResults([self.door.close(GRACE), self.manager.stop(GRACE)])
-        await self.pool.stop()
+        await self.pool.stop(FAREWELL)
         await self.spool.stop()
         await self.resolver.stop()
         self.log.event("stopped", hostname=self.config.hostname)
@@ -181,7 +182,7 @@ class Relay(MultiService):
         for listener in self._listeners:
             try:
                 listener.bind()
-            except CannotListenError as error:
+            except (CannotListenError, OSError) as error:  # the latter from the lock beside a Unix socket
                 for other in self._listeners:
                     other.close()
                 raise CannotStart(f"cannot listen on {listener.name}: {_reason(error)}") from error
@@ -212,6 +213,6 @@ def _to_twisted(line: str) -> None:
     _logger.info("{line}", line=line)
 
 
-def _reason(error: CannotListenError) -> str:
-    cause = error.socketError
+def _reason(error: CannotListenError | OSError) -> str:
+    cause = error.socketError if isinstance(error, CannotListenError) else error
     return getattr(cause, "strerror", None) or str(cause)

@@ -20,7 +20,7 @@ from mta.delivery.destination import Destination, Destinations
 from mta.delivery.history import History
 from mta.delivery.lookout import UNSURE, Lookout
 from mta.delivery.recorder import Recorder
-from mta.delivery.records import untouched
+from mta.delivery.records import interrupted, untouched
 from mta.delivery.turns import Bounds, Turns
 from mta.interfaces import Claim, Due, IContent, IDispatcher, Pause, Record
 from mta.maillog import timestamp
@@ -330,7 +330,8 @@ class Manager:
             attempt.abandon()
         for attempt in tries:
             self._means.log("interrupted", attempt.claim.message, destination=attempt.claim.destination)
-            self._release(self._place_freed(attempt), [attempt.claim])
+            self._place_freed(attempt).unrecorded += 1
+            self._recorder.record(interrupted(attempt.claim, self._means.policy, self._clock.seconds()))
         for attempt in decisions:
             del self._decisions[attempt.claim.delivery]
             one = self._destinations.wake(attempt.claim.destination)

@@ -86,6 +86,14 @@ def untouched(claim: Claim, policy: RetryPolicy, now: float) -> Waiting:
     )
 
 
+def interrupted(claim: Claim, policy: RetryPolicy, now: float) -> Record:
+    """A claim that is put back in the middle of its try. Its mail may have arrived: that is told, as after a crash."""
+    recipients = [one.address for one in claim.envelope.recipients]
+    return Record(
+        claim, now, (untouched(claim, policy, now),), events=(Event(now, "unknown", {"recipients": recipients}),)
+    )
+
+
 def bouncing(notifier: Notifier, policy: RetryPolicy, now: Callable[[], float]) -> Callable[[Claim, IContent], Record]:
     """What settles a claim that an operator ends, given its content: for the `mta` command, which has no manager."""
 

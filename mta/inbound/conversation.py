@@ -12,7 +12,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 
 from mta.inbound.reception import Keeping, Reception
-from mta.interfaces import ICheck, SpoolFull
+from mta.interfaces import ICheck, SpoolBroken, SpoolFull
 from mta.message.envelope import Client, Recipient
 from mta.policy.access import Access
 from mta.policy.routing import Routing
@@ -134,9 +134,9 @@ class Conversation:
         client = Client(self.address, self.helo, "ESMTP" if self._extended else "SMTP")
         try:
             self.reception = Reception(self._house.keeping, client, self._sender, destinations)
-        except SpoolFull as full:
-            self._house.keeping.log.event("refused", client=self.address, why=str(full))
-            return replies.DISK_FULL
+        except (SpoolFull, SpoolBroken) as error:
+            self._house.keeping.log.event("refused", client=self.address, why=str(error))
+            return replies.DISK_FULL if isinstance(error, SpoolFull) else replies.LOCAL_ERROR
         return replies.START_CONTENT
 
     def content(self, piece: Content) -> "Deferred[None] | None":

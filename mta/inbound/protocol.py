@@ -81,7 +81,7 @@ class InboundProtocol(Protocol):
                 continue
             answer = conversation.finish(event) if isinstance(event, EndOfContent) else conversation.answer(event)
             if isinstance(answer, Reply):
-                session.reply(answer)
+                self._reply(answer)
             else:
                 self._wait_for_answer(answer)
         self._going = False
@@ -114,15 +114,18 @@ class InboundProtocol(Protocol):
 
     def _answered(self, reply: Reply) -> None:
         self._waiting = False
-        self._session.reply(reply)
+        self._reply(reply)
         if self._going:
             return  # it was known at once: the loop that asked goes on
         self._resume()
+        self._go_on()
+        self._set_deadline()
+
+    def _reply(self, reply: Reply) -> None:
+        self._session.reply(reply)
         if not self._door.open:
             # The relay is going down: this transaction was let end, and was the last one here.
             self._session.shut_down(replies.shutting_down(self._door.hostname))
-        self._go_on()
-        self._set_deadline()
 
     def _failed(self, failure: Failure) -> None:
         """Somebody who was asked could not answer. That is a fault of ours; the client may try again."""

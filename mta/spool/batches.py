@@ -75,8 +75,9 @@ class Committer:
         except Exception as error:
             if isinstance(error, apsw.Error) and not isinstance(error, _HARMLESS):
                 self._distrust(store, batch, error)
-            elif len(batch) == 1:
-                batch[0].error = _translated(error)
+            elif len(batch) == 1 or isinstance(error, apsw.BusyError):  # it has been waited for long enough
+                for operation in batch:
+                    operation.error = _translated(error)
             else:
                 for operation in batch:
                     self.perform([operation])

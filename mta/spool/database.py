@@ -4,6 +4,7 @@ A file is made complete under another name and renamed, since page size, auto_va
 anybody else opens it.
 """
 
+import sys
 import time
 from functools import cache
 from importlib import resources
@@ -114,10 +115,11 @@ def set_aside(path: Path, disk: Disk, why: str) -> SpoolBroken:
     for old, new in zip([path, *_companions(path)], [aside, *_companions(aside)], strict=True):
         if disk.exists(old):
             disk.rename(old, new)
+    sqlite = f"{sys.executable} -m apsw"
     return SpoolBroken(
         f"the queue file {path} is damaged ({why}). It was set aside as {aside}. To save what is in it: "
-        f"sqlite3 {aside} .recover | sqlite3 {path} (SQLite 3.51.3 or newer). Starting again without doing so "
-        f"begins with an empty queue"
+        f"{sqlite} {aside} .dump | {sqlite} {path} (this program's own SQLite shell; the system's may be too old). "
+        f"Starting again without doing so begins with an empty queue"
     )
 
 

@@ -26,6 +26,7 @@ from mta.spool.listing import QueuedMessage, Totals, View
 from mta.spool.matching import EVERYTHING, Selection
 from mta.spool.store import Store
 
+BOUNCES = 50  # deliveries that are bounced in one transaction; composing their notices takes its time
 BREATH = 0.003  # seconds between two transactions, for a worker that wants to commit
 
 Compose = Callable[[Claim, IContent], Record]
@@ -155,26 +156,30 @@ class Desk:
 
             return verbs.bounce(drawer.store, chunk, selection, compose_with_content)
 
-        return self._change(selection, settle)
+        return self._change(selection, settle, BOUNCES)
 
     def _open(self, worker: int) -> _Drawer:
-        path = self._folder.queue(worker)
-        try:
+        with _explained():
             holding = self._folder.hold_for_a_moment(worker)
             if holding is not None:
                 holding.close()
             lock = self._folder.write_lock(worker)
-        except OSError as error:
-            raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
-        store = Store(database.attach(path, self._folder.vfs), lock, CLI_WORKER, self._now)
+            try:
+                db = database.attach(self._folder.queue(worker), self._folder.vfs)
+                store = Store(db, lock, CLI_WORKER, self._now)
+            except BaseException:
+                lock.close()
+                raise
         return _Drawer(worker, store, lock, self._folder.contents(worker), holding is None)
 
-    def _change(self, selection: Selection, change: Callable[[_Drawer, Sequence[int]], int]) -> int:
+    def _change(
+        self, selection: Selection, change: Callable[[_Drawer, Sequence[int]], int], most: int = verbs.CHUNK
+    ) -> int:
         done = 0
         with _explained():
             for drawer in self._drawers:
                 self._recover(drawer)
-                for chunk in verbs.chunks(drawer.store, selection, drawer.view()):
+                for chunk in verbs.chunks(drawer.store, selection, drawer.view(), most):
                     with _not_suspended():
                         with drawer.store.transaction():
                             done += change(drawer, chunk)

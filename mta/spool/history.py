@@ -6,6 +6,7 @@ from mta.interfaces import IContent
 from mta.message.envelope import Envelope, recipients_from_json
 from mta.message.timeline import Event, events_from_json
 from mta.spool.content import ContentFiles, Octets
+from mta.spool.keeping import REMOVE_TIMELINE
 from mta.spool.store import Store
 
 PURGE = 1_000  # rows that one purge removes, at most
@@ -16,8 +17,7 @@ RECIPIENTS = "SELECT recipients FROM delivery WHERE message = ? ORDER BY id"
 GONE = "SELECT received, ended, sender, result, events FROM timeline WHERE message = ?"
 MORE = "SELECT events FROM event WHERE message = ? ORDER BY id"
 EXPIRED = "SELECT message FROM timeline WHERE ended < ? ORDER BY ended LIMIT ?"
-REMOVE_EVENTS = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE message = ? LIMIT ?)"
-REMOVE_TIMELINE = "DELETE FROM timeline WHERE message = ?"
+REMOVE_SOME_EVENTS = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE message = ? LIMIT ?)"
 FORGET_PAUSES = """
     DELETE FROM destination WHERE name IN
         (SELECT name FROM destination WHERE next_due IS NULL AND paused_until < ? LIMIT ?)
@@ -72,7 +72,7 @@ def purge(store: Store, before: float) -> int:
     store.db.execute(FORGET_PAUSES, (before, PURGE))
     removed = 0
     for (message,) in store.rows(EXPIRED, (before, PURGE)):
-        store.db.execute(REMOVE_EVENTS, (message, PURGE - removed))
+        store.db.execute(REMOVE_SOME_EVENTS, (message, PURGE - removed))
         removed += store.db.changes()
         if removed < PURGE:
             store.db.execute(REMOVE_TIMELINE, (message,))

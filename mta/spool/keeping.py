@@ -13,7 +13,7 @@ ENDS = ("delivered", "failed", "discarded", "expanded", "dropped")  # the events
 ADD_MESSAGE = "INSERT INTO message (id, received, size, file, envelope, events, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_DELIVERY = """
     INSERT INTO delivery (id, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
-        last_reply, sender, recipients) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        last_reply, sender, recipients) VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, 0, '', '', ?, ?)
 """
 PROGRESS = """
     SELECT size, file, EXISTS (SELECT 1 FROM delivery WHERE message = ?1),
@@ -30,6 +30,8 @@ SIZE = "SELECT size FROM message WHERE id = ?"
 REMOVE_DELIVERIES = """
     DELETE FROM delivery WHERE message = ? RETURNING state, destination, json_array_length(recipients)
 """
+REMOVE_EVENTS = "DELETE FROM event WHERE message = ?"
+REMOVE_TIMELINE = "DELETE FROM timeline WHERE message = ?"
 
 
 class Kept(NamedTuple):
@@ -57,7 +59,6 @@ def keep(store: Store, kept: Kept) -> list[Claim]:
     store.counts["messages"] += 1
     store.counts["octets"] += kept.size
     claims: list[Claim] = []
-    rows = []
     for one in kept.deliveries:
         number = store.next_id()
         if one.eager:
@@ -68,27 +69,10 @@ def keep(store: Store, kept: Kept) -> list[Claim]:
             state = "waiting"
             store.stale[one.destination] = None
         store.counts[state] += len(one.recipients)
+        key = (number, kept.id, one.destination, state)
         packed = recipients_to_json(one.recipients)
-        row = (
-            number,
-            kept.id,
-            one.destination,
-            state,
-            0,
-            one.due,
-            one.deadline,
-            0,
-            one.eager,
-            0,
-            "",
-            "",
-            sender,
-            packed,
-        )
-        rows.append(row)
-    for values in rows:
-        store.db.execute(ADD_DELIVERY, values)
-    if not rows:
+        store.db.execute(ADD_DELIVERY, (*key, one.due, one.deadline, one.eager, sender, packed))
+    if not kept.deliveries:
         tell(store, kept.id, sender, envelope.received, ())
     return claims
 
@@ -106,6 +90,8 @@ def unkeep(store: Store, message: int) -> None:
     for state, destination, recipients in store.rows(REMOVE_DELIVERIES, (message,)):
         store.counts[state] -= recipients
         store.stale[destination] = None
+    store.db.execute(REMOVE_EVENTS, (message,))
+    store.db.execute(REMOVE_TIMELINE, (message,))
 
 
 def tell(store: Store, message: int, sender: str, at: float, events: Sequence[Event]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import apsw
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -70,7 +70,7 @@ class SqliteSpool:
         self._running = 0  # things that may block and have not ended
         self._locks: list[Lock] = []
         self._free = 0
-        self._free_until = float("-inf")
+        self._free_since = float("-inf")
         self._ids = QueueIds(worker)
         self._writer: Writer
         self._write_lock: Lock
@@ -93,7 +93,7 @@ class SqliteSpool:
 
     def stop(self) -> "Deferred[None]":
         """As in `ISpool`."""
-        return Deferred.fromCoroutine(self._stop())
+        return Deferred.fromCoroutine(self._stop()) if self._locks else succeed(None)
 
     def new_id(self, now: float) -> int:
         """As in `ISpool`."""
@@ -176,7 +176,9 @@ class SqliteSpool:
         return Store(db, self._write_lock, self._worker, self._now)
 
     def _reopened(self) -> Store:
-        return self._store(database.reopen(self._folder.queue(self._worker), self._folder.vfs))
+        store = self._store(database.reopen(self._folder.queue(self._worker), self._folder.vfs))
+        store.seen = -1  # who knows what others have written meanwhile
+        return store
 
     async def _stop(self) -> None:
         await self._writer.stop(settling.release_all)
@@ -223,8 +225,8 @@ class SqliteSpool:
 
     def _free_octets(self) -> int:
         now = self._reactor.seconds()
-        if now >= self._free_until:
-            self._free_until = now + FREE_HOLDS
+        if not 0 <= now - self._free_since < FREE_HOLDS:
+            self._free_since = now
             try:
                 self._free = self._folder.disk.free_octets(self._folder.path)
             except OSError as error:

@@ -47,7 +47,7 @@ class Store:
     """A queue file. Whatever changes it happens inside `transaction`.
 
     counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
-    out anew. gone: messages whose content file no row will name after the commit.
+    out anew. gone: messages whose content file no row will name after the commit. seen: what `changed` last saw.
     """
 
     def __init__(self, db: apsw.Connection, lock: Lock, worker: int, now: Callable[[], float]) -> None:
@@ -61,15 +61,14 @@ class Store:
         self._lock = lock
         self._worker = worker
         self._logged_pages = 0
-        self._version = self.value(VERSION)
+        self.seen = self.value(VERSION)
         self.renew_ids()
         db.set_wal_hook(self._committed)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and on stable storage at the end. An error inside leaves the file as it was."""
-        self._lock.acquire()
-        try:
+        with self._locked():
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -86,8 +85,6 @@ class Store:
                 self.counts = dict.fromkeys(self.counts, 0)
                 self.stale = {}
                 self.gone = []
-        finally:
-            self._lock.release()
 
     def rows(self, query: str, values: Values = ()) -> list[Row]:
         """All rows of an answer."""
@@ -141,8 +138,8 @@ class Store:
 
     def changed(self) -> bool:
         """Has another connection written to the file since the last call, or since it was opened?"""
-        before, self._version = self._version, self.value(VERSION)
-        return bool(before != self._version)
+        before, self.seen = self.seen, self.value(VERSION)
+        return bool(before != self.seen)
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file once it is long enough, so that it begins again at its start."""

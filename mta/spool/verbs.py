@@ -49,8 +49,8 @@ class Row(NamedTuple):
     recipients: tuple[Recipient, ...]
 
 
-def chunks(store: Store, selection: Selection, view: View) -> Iterator[list[int]]:
-    """The deliveries that have something of a selection, as many at a time as a transaction should take.
+def chunks(store: Store, selection: Selection, view: View, most: int = CHUNK) -> Iterator[list[int]]:
+    """The deliveries that have something of a selection, at most so many at a time.
 
     What is added after the first chunk was read is not among them.
     """
@@ -58,7 +58,7 @@ def chunks(store: Store, selection: Selection, view: View) -> Iterator[list[int]
     chunk: list[int] = []
     for number in _numbers(store, selection, last, view):
         chunk.append(number)
-        if len(chunk) == CHUNK:
+        if len(chunk) == most:
             yield chunk
             chunk = []
     if chunk:

@@ -56,13 +56,13 @@ class Writer:
         self._remove = remove
         self._gathered: Batch = []
         self._urgent = False
-        self._call: IDelayedCall | None = None
-        self._call_is_urgent = False
+        self._called = False
+        self._patience: IDelayedCall | None = None
         self._busy = False
         self._stopped = False
         self._served = 0
         self._look: IDelayedCall | None = None
-        self._thread: _Thread | _NoThread = _NoThread() if fatal is None else _Thread(reactor, fatal)
+        self._thread: _Thread | _NoThread = _NoThread(reactor) if fatal is None else _Thread(reactor, fatal)
 
     def submit(
         self,
@@ -91,15 +91,21 @@ class Writer:
         """See to it that what has gathered is handed over in time."""
         if self._busy or not self._gathered:
             return
-        if self._call is None:
-            self._call = self._reactor.callLater(0.0 if self._urgent else PATIENCE, self._hand_over)
-            self._call_is_urgent = self._urgent
-        elif self._urgent and not self._call_is_urgent:
-            self._call.reset(0.0)
-            self._call_is_urgent = True
+        if self._urgent:
+            if not self._called:
+                self._called = True
+                self._thread.call_soon(self._hand_over)
+        elif self._patience is None:
+            self._patience = self._reactor.callLater(PATIENCE, self._patience_ends)
+
+    def _patience_ends(self) -> None:
+        self._patience = None
+        self._hand_over()
 
     def _hand_over(self) -> None:
-        self._call = None
+        self._called = False
+        if self._busy or not self._gathered:
+            return
         batch, self._gathered = self._gathered, []
         self._urgent = False
         self._busy = True
@@ -107,7 +113,7 @@ class Writer:
 
     def _answer(self, batch: Batch, removable: list[int]) -> None:
         self._busy = False
-        if self._urgent and self._call is None:
+        if self._urgent:
             self._hand_over()  # first, so that the disk works while the answers are being used
         for operation in batch:
             operation.answer()
@@ -138,9 +144,10 @@ class Writer:
         _log.error("claims could not be put back: {error}", error=failure.getErrorMessage())
 
     def _close(self, _: None) -> "Deferred[None]":
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        for call in (self._look, self._patience):
+            if call is not None:
+                call.cancel()
+        self._look = self._patience = None
         closed: Deferred[None] = Deferred()
         self._thread.do(partial(self._close_file, closed))
         self._thread.end()
@@ -166,6 +173,7 @@ class _Thread:
 
     def __init__(self, reactor: IReactorTime, fatal: Task) -> None:
         self.tell: Callable[..., object] = IReactorFromThreads(reactor).callFromThread
+        self.call_soon: Callable[[Task], object] = self.tell  # no timer, which a clock that is set back would hold up
         self._fatal = fatal
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.do: Callable[[Task], None] = self._tasks.put
@@ -186,6 +194,9 @@ class _Thread:
 
 class _NoThread:
     """Does each task where it is asked for."""
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self.call_soon: Callable[[Task], object] = partial(reactor.callLater, 0.0)
 
     def do(self, task: Task) -> None:
         """As in `_Thread`."""

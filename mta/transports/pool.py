@@ -23,7 +23,10 @@ USUAL_LIMITS = PoolLimits()
 
 
 class Pool:
-    """The sessions of a process: those in use, which it only counts, and those at rest, by destination."""
+    """The sessions of a process: those in use, which it only counts, and those at rest, by destination.
+
+    is_cut: it was stopped and its time is over, so that nobody should open another session.
+    """
 
     def __init__(self, clock: IReactorTime, limits: PoolLimits = USUAL_LIMITS) -> None:
         self._clock = clock
@@ -33,6 +36,7 @@ class Pool:
         self._resting: dict[Session, str] = {}  # to their destination, the longest at rest first
         self._stopped: list[Deferred[None]] = []
         self._stopping = False
+        self.is_cut = False
 
     @property
     def open(self) -> int:
@@ -87,12 +91,13 @@ class Pool:
         if session in self._resting:
             self._remove(session)
         if self._stopping and not self._open:
-            for stopped in self._stopped:
-                stopped.callback(None)
-            self._stopped.clear()
+            self._all_gone()
 
-    def stop(self) -> Deferred[None]:
-        """Take leave of sessions at rest, and of others when they come back. Fires when none is open."""
+    def stop(self, patience: float | None = None) -> Deferred[None]:
+        """Take leave of sessions at rest, and of others when they come back. Fires when none is open.
+
+        patience: seconds after which those that are still open are cut and not waited for; None for ever.
+        """
         self._stopping = True
         for session in list(self._resting):
             self._remove(session)
@@ -101,7 +106,22 @@ class Pool:
             return succeed(None)
         stopped = Deferred[None]()
         self._stopped.append(stopped)
+        if patience is not None:
+            cutting = self._clock.callLater(patience, self._cut)
+            stopped.addBoth(lambda _: cutting.cancel() if cutting.active() else None)
         return stopped
+
+    def _cut(self) -> None:
+        """End every session. One that is still being connected is gone as soon as that has come to something."""
+        self.is_cut = True
+        for session in list(self._open):
+            session.cut()
+        self._all_gone()
+
+    def _all_gone(self) -> None:
+        stopped, self._stopped = self._stopped, []
+        for one in stopped:
+            one.callback(None)
 
     def _remove(self, session: Session) -> None:
         destination = self._resting.pop(session)

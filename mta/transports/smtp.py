@@ -48,7 +48,7 @@ class SmtpTransport:
             if not errand.pending:
                 return errand.carried()
         search = self._finder.search(hop, errand.note)
-        while errand.pending and self._clock.seconds() < errand.until:
+        while errand.pending and not self._pool.is_cut and self._clock.seconds() < errand.until:
             place = await search.next()
             if place is None:
                 break

@@ -161,6 +161,16 @@ def test_what_does_not_end_in_time_is_put_back(house: House) -> None:
     assert not house.logged("alarm")
 
 
+def test_what_was_cut_off_at_the_end_is_counted_as_unknown(house: House) -> None:
+    house.transport.holding = True
+    number = house.submit("x@up.test", eager=True)
+    house.run(1)
+    house.manager.stop(grace=10)
+    house.run(11)
+    told = [event.detail["recipients"] for event in house.story(number).events if event.kind == "unknown"]
+    assert told == [["x@up.test"]]
+
+
 def test_what_arrives_while_it_stops_is_put_back(house: House) -> None:
     assert house.manager.reserve("up.test")
     now = house.clock.seconds()

@@ -362,6 +362,30 @@ def test_what_was_sent_ahead_is_not_taken_up_once_the_client_has_gone() -> None:
     assert len(place.dispatcher.delivered) == 1
 
 
+def test_a_spool_that_does_not_answer_is_told_as_451(monkeypatch) -> None:
+    place = Place()
+    talk = place.connect()
+
+    def broken(now):
+        raise SpoolBroken("the disk of the spool does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.spool, "receive", broken)
+        assert talk.say(*ENVELOPE).splitlines()[-1].startswith("451 4.3.0 ")
+    assert talk.say("DATA").startswith("354 ")
+    assert talk.say(*CONTENT).startswith("250 ")
+
+
+def test_going_down_ends_a_session_whose_content_was_refused() -> None:
+    place = Place()
+    busy = place.connect()
+    busy.say(*ENVELOPE)
+    place.door.close(10)
+    refused = busy.say("a bare\nLF", ".", "MAIL FROM:<s@example>", "RCPT TO:<r@example>")
+    assert [line[:3] for line in refused.splitlines()] == ["550", "421"]
+    assert busy.wire.disconnecting
+
+
 def test_going_down_lets_a_transaction_end_and_tells_the_others() -> None:
     place = Place()
     idle, busy, waiting = place.connect(), place.connect(), place.connect()

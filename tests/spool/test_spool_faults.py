@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from spools import SqliteWorld, clock_at_start
 
 from mta.interfaces import NewDelivery, SpoolBroken, SpoolFull
 from mta.message.envelope import Envelope, Recipient
+from mta.message.timeline import Event
+from mta.spool.sqlite import SqliteSpool
 from mta.spool.store import Store
 
 _names = (f"faulty{n}" for n in itertools.count())
@@ -80,7 +83,8 @@ def test_what_a_failed_commit_left_on_the_disk_is_undone(world: SqliteWorld, mon
     reception = world.spool.receive(world.now)
     to = (Recipient("b@example.com"),)
     envelope = Envelope("s@example.org", to, world.now, 0)
-    kept = reception.commit(envelope, [NewDelivery("example.com", to, world.now, world.now, eager=True)], ())
+    deliveries = [NewDelivery("example.com", to, world.now, world.now, eager=True)]
+    kept = reception.commit(envelope, deliveries, [Event(world.now, "discarded", {"recipients": ["c@example.com"]})])
     claimed = world.spool.claim("example.net", 5, world.now)
     real = Store.transaction
 
@@ -93,6 +97,7 @@ def test_what_a_failed_commit_left_on_the_disk_is_undone(world: SqliteWorld, mon
         with pytest.raises(SpoolBroken):
             world.wait(asked)
     assert messages(world) == [waiting]
+    assert world.story(reception.id) is None
     assert [claim.message for claim in world.claim()] == [waiting], "the claim was put back"
 
 
@@ -255,3 +260,32 @@ def test_a_content_file_that_cannot_be_removed_is_swept_away_at_the_next_start(
     assert len(content_files(world)) == 1
     assert world.restart().removed_files == 1
     assert content_files(world) == []
+
+
+def test_a_program_that_keeps_the_file_locked_is_waited_for_once(world: SqliteWorld) -> None:
+    world.spool._writer._committer._store.db.set_busy_timeout(50)
+    before, _ = world.commit()
+    other = apsw.Connection(str(world.folder / "queue-0.db"))
+    other.execute("BEGIN IMMEDIATE")
+    asked = [world.spool.claim("example.net", 1, world.now) for _ in range(20)]
+    begun = time.monotonic()
+    for one in asked:
+        with pytest.raises(SpoolBroken, match="another program"):
+            world.wait(one)
+    assert time.monotonic() - begun < 0.5
+    other.execute("ROLLBACK")
+    other.close()
+    assert [claim.message for claim in world.claim()] == [before]
+
+
+def test_a_spool_that_did_not_start_can_be_stopped(tmp_path: Path) -> None:
+    clock = clock_at_start()
+    world = SqliteWorld(clock, tmp_path / "spool")
+    second = SqliteSpool(tmp_path / "spool", clock, clock.seconds, inline=True)
+    with pytest.raises(SpoolBroken):
+        second.start()
+    world.wait(second.stop())
+    message, _ = world.commit()
+    assert messages(world) == [message]
+    world.close()
+    world.wait(world.spool.stop())

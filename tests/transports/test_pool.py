@@ -251,3 +251,33 @@ def test_stopping_leaves_idle_sessions_and_waits_for_the_others() -> None:
     assert stopped == [None]
     assert not server.open
     assert world.result(world.smtp.stop()) is None
+
+
+def test_stopping_cuts_those_who_do_not_come_back_in_time() -> None:
+    world = World()
+    server = world.serve(CONTENT=SILENT)
+    running = world.smtp.carry(HOP, *_letter())
+    world.run(1)
+    stopped: list[None] = []
+    world.pool.stop(2).addCallback(stopped.append)
+    world.run(1)
+    assert not stopped
+    assert server.open == 1
+    world.run(2)
+    assert stopped == [None]
+    assert not server.open
+    outcome = world.result(running).outcomes[0]
+    assert (outcome.result, outcome.unknown) == (DEFERRED, True)
+
+
+def test_nobody_else_is_tried_once_sessions_were_cut() -> None:
+    world = World()
+    world.serve(MAIL=SILENT)
+    other = world.host("mx2.example", "192.0.2.2", Server())
+    running = world.smtp.carry(HOP, *_letter())
+    world.run(1)
+    world.pool.stop(2)
+    world.run(3)
+    assert world.result(running).outcomes[0].result is DEFERRED
+    assert other is not None
+    assert other.connections == 0
