@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
 from mta.config.load import find, load
@@ -86,9 +87,18 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
-    sink = None
-    if not (twistd.get("syslog") or twistd.get("logger")):
-        name = twistd.get("logfile") or ("" if twistd.get("nodaemon") else "twistd.log")
-        sink = LineWriter(reactor, Path(name).absolute() if name not in ("", "-") else None)
-        atexit.register(sink.flush)  # twistd may have a last word before the reactor has turned once
-    return StartedByTwistd(config, Ground(reactor, sink=sink), twistd)
+    return StartedByTwistd(config, Ground(reactor, sink=_log_of(twistd, reactor)), twistd)
+
+
+def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:
+    """Where the log goes, by twistd's own options; None where it is for twistd to write it."""
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+    try:
+        sink = LineWriter(reactor, None if name == "-" else Path(name).absolute())
+    except OSError as error:
+        sys.stderr.write(f"mta: the log {name} cannot be written: {error.strerror}\n")
+        raise SystemExit(1) from None
+    atexit.register(sink.flush)  # twistd may have a last word before the reactor has turned once
+    return sink
