@@ -7,9 +7,11 @@ slows a client down that sends faster than the disk takes it, and says how long 
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mta.inbound.conversation import Conversation
 from mta.inbound.door import Doorkeeper
@@ -23,8 +25,12 @@ _log = Logger()
 _READ_AHEAD = 65536
 
 
+@implementer(IPushProducer)
 class InboundProtocol(Protocol):
-    """One connection. `deadline` is when it is to be cut off, in seconds since 1970; the listener looks at it."""
+    """One connection. `deadline` is when it is to be cut off, in seconds since 1970; the door looks at it.
+
+    It is the producer of its replies: a client that does not read them is not listened to either.
+    """
 
     transport: Any
 
@@ -36,6 +42,8 @@ class InboundProtocol(Protocol):
         self._going = False
         self._gone = False
         self._paused = False
+        self._unread = False
+        self._closed = False
         self._content_from = 0.0
         self._content_octets = 0
         self.deadline = 0.0
@@ -48,6 +56,7 @@ class InboundProtocol(Protocol):
     def connectionMade(self) -> None:
         self._door.entered(self)
         self.deadline = self._door.now() + self._door.limits.idle
+        self.transport.registerProducer(self, True)
         self._session.greet()
         self._send()
 
@@ -150,13 +159,26 @@ class InboundProtocol(Protocol):
         if not self._going:
             self._go_on()
 
+    def pauseProducing(self) -> None:
+        """Replies pile up unread."""
+        self._unread = True
+        self._pause()
+
+    def resumeProducing(self) -> None:
+        """They have been read."""
+        self._unread = False
+        self._resume()
+
+    def stopProducing(self) -> None:
+        """The connection is gone: `connectionLost` says so."""
+
     def _pause(self) -> None:
         if not self._paused:
             self._paused = True
             self.transport.pauseProducing()
 
     def _resume(self) -> None:
-        if self._paused:
+        if self._paused and not (self._waiting or self._unread):
             self._paused = False
             self.transport.resumeProducing()
 
@@ -164,7 +186,9 @@ class InboundProtocol(Protocol):
         octets = self._session.octets_to_send()
         if octets:
             self.transport.write(octets)
-        if self._session.closing and not self._waiting:
+        if self._session.closing and not (self._waiting or self._closed):
+            self._closed = True
+            self.transport.unregisterProducer()  # or the connection would wait for it before it closes
             self.transport.loseConnection()
 
     @property

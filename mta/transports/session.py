@@ -1,6 +1,7 @@
 """Session: one connection to a server, over which dialogues of `mta.smtp.client` are held one after the other."""
 
 from collections.abc import Callable
+from itertools import takewhile
 from math import inf
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from mta.smtp.reply import Reply
 from mta.smtp.steps import Commands, Content, Dialogue, Greeting, OwnReply, Step
 from mta.transports.transcript import Spoken, transcribe
 
+_SERVICE_NOT_AVAILABLE = 421
 AT_ONCE = 65_536  # octets: a content up to this size is one write, a larger one is asked for block by block
 
 T = TypeVar("T")
@@ -129,11 +131,11 @@ class Session(Protocol):
         wanted = 0
         if held is not None:
             if held.block is not None and replies:
-                self._end(_too_early(replies[0]))
+                self._too_early(held, replies)
                 return
             wanted = held.step.replies - len(held.replies)
             held.replies += replies[:wanted]
-        goodbye = next((reply for reply in replies if reply.code == 421), None)
+        goodbye = next((reply for reply in replies if reply.code == _SERVICE_NOT_AVAILABLE), None)
         if goodbye is not None:
             self._end(goodbye)
         elif self._reader.nonsense:
@@ -217,6 +219,17 @@ class Session(Protocol):
             held.block = next(step.blocks, None)
             self._wire.registerProducer(self, False)
 
+    def _too_early(self, held: _Held, replies: list[Reply]) -> None:
+        """There are replies before the end of the content: each refusal is one, anything else cannot be."""
+        refusals = list(takewhile(_is_refusal, replies))[: held.step.replies]
+        held.replies += refusals
+        other = replies[len(refusals) :]
+        if other and other[0].code == _SERVICE_NOT_AVAILABLE:
+            self._end(other[0])
+        else:
+            what = f"a reply before the end of the content: {(other or refusals)[0]}"
+            self._end(OwnReply(451, "4.5.0", (what,)))
+
     def _answer(self, held: _Held) -> None:
         """All replies to the step are there."""
         replies, held.replies = held.replies, []
@@ -292,11 +305,8 @@ class Session(Protocol):
         return "while waiting for the greeting"
 
 
-def _too_early(reply: Reply) -> Reply:
-    """What a reply means that came before the end of the content: a refusal is one, anything else cannot be."""
-    if reply.code >= 400:
-        return reply
-    return OwnReply(451, "4.5.0", (f"a reply before the end of the content: {reply}",))
+def _is_refusal(reply: Reply) -> bool:
+    return reply.code >= 400 and reply.code != _SERVICE_NOT_AVAILABLE
 
 
 def _unreadable(error: OSError) -> OwnReply:

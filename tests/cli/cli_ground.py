@@ -1,11 +1,13 @@
 """A spool folder on the disk and a configuration that names it, filled as a relay would fill it, for the commands."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -169,7 +171,10 @@ def launching() -> Iterator[Launch]:
 
         def launch(*words: str | Path, **options: Any) -> "subprocess.Popen[bytes]":
             environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
-            chosen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+            # As from a terminal, also where the tests run in a background that has ctrl-C ignored.
+            heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            chosen = {**pipes, "preexec_fn": heed, **options}
             one = started.enter_context(subprocess.Popen([str(MTA), *map(str, words)], env=environment, **chosen))
             started.callback(one.kill)
             return one

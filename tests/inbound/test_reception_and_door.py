@@ -277,6 +277,26 @@ def test_a_client_that_sends_faster_than_it_is_answered_is_paused() -> None:
     assert talk.wire.producerState == "paused"
 
 
+def test_a_client_that_does_not_read_its_replies_is_not_listened_to() -> None:
+    class Slow:
+        def recipient(self, *asked):
+            return answers[-1]
+
+    answers = [Deferred()]
+    talk = Place(checks=[Slow()]).connect()
+    talk.say("EHLO x", "MAIL FROM:<>", "RCPT TO:<a@example.org>")
+    talk.wire.producer.pauseProducing()  # as a connection does whose queue is long
+    assert talk.wire.producerState == "paused"
+    answers[0].callback(None)
+    assert talk.wire.producerState == "paused"
+    talk.wire.producer.resumeProducing()
+    assert talk.wire.producerState == "producing"
+    talk.wire.producer.pauseProducing()
+    assert talk.say("QUIT").splitlines()[-1].startswith("221 ")
+    assert talk.wire.disconnecting
+    assert talk.wire.producer is None
+
+
 def test_connections_are_bounded_in_all_and_for_each_client() -> None:
     place = Place(limits=DoorLimits(connections=3, connections_per_client=2))
     talks = [place.connect("192.0.2.1"), place.connect("192.0.2.1")]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,6 @@ def test_a_relay_starts_from_the_wheel_in_an_empty_environment(programs: Path, t
         assert said.startswith(b"220 wheel.test"), (tmp_path / "output").read_text()
         listing = run(programs / "mta", "queue", "--config", tmp_path / "mta.yml", folder=tmp_path)
         assert listing
-    assert relay.returncode == 0
+    assert relay.returncode in (0, -signal.SIGTERM)  # twistd ends by the signal that it was sent
     where = run(programs / "python", "-c", "import mta; print(mta.__file__)", folder=tmp_path)
     assert Path(where.strip()).is_relative_to(programs.parent)

@@ -51,6 +51,13 @@ def test_replies_that_are_missing_are_not_known() -> None:
     assert [(outcome.result, outcome.unknown) for outcome in carrying.outcomes] == [(DEFERRED, True)] * 2
 
 
+def test_a_refusal_before_the_end_of_a_large_content_is_the_first_recipients_alone() -> None:
+    server = Server(BLOCK=["550 5.2.2 full"])
+    carried = world_with(server).carry("a@example.net", "b@example.net", hop=HOPS[0][0], content=b"x" * 78 * 4000)
+    assert [(outcome.result, outcome.reply.code) for outcome in carried.outcomes] == [(FAILED, 550), (DEFERRED, 451)]
+    assert not any(outcome.unknown for outcome in carried.outcomes)
+
+
 def test_a_socket_that_is_not_there() -> None:
     carried = World().carry(hop=HOPS[0][0])
     assert [(outcome.result, str(outcome.reply)) for outcome in carried.outcomes] == [
