@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class StartedByTwistd(Relay):
     def __init__(self, config: Config, ground: Ground, twistd: Mapping[str, Any]) -> None:
         super().__init__(config, ground)
         self._twistd = twistd
+        # The daemon has no standard error any more when it finds out that it cannot start; whoever started it has.
+        self._to_tell: int | None = None
+        if not twistd.get("nodaemon"):
+            with suppress(OSError):  # there may be none
+                self._to_tell = os.dup(2)
 
     def privilegedStartService(self) -> None:
         """As in `Relay`."""
@@ -57,6 +62,7 @@ class StartedByTwistd(Relay):
         """As in `Relay`."""
         with self._in_a_sentence():
             super().startService()
+        self._tell("")
         # What is here now stays; what a message makes is nearly all gone when it is, without the collector's help.
         gc.collect()
         gc.freeze()
@@ -68,12 +74,21 @@ class StartedByTwistd(Relay):
             yield
         except CannotStart as error:
             if not self._twistd.get("nodaemon"):
-                raise  # twistd passes it on from the daemon to whoever started it
+                self._tell(f"mta: {error}\n")
+                raise  # so that twistd ends with status 1 where it was started
             if self._twistd.get("pidfile"):
                 Path(self._twistd["pidfile"]).unlink(missing_ok=True)
             # Twisted has put its log in the place of sys.stderr by now.
             (sys.__stderr__ or sys.stderr).write(f"mta: {error}\n")
             raise SystemExit(1) from None
+
+    def _tell(self, text: str) -> None:
+        """The last word to whoever started the daemon."""
+        if self._to_tell is not None:
+            with suppress(OSError):  # nobody reads it any more
+                os.write(self._to_tell, text.encode(errors="backslashreplace"))
+            os.close(self._to_tell)
+            self._to_tell = None
 
 
 def makeService(options: Options) -> IService:

@@ -130,8 +130,7 @@ class Attempt:
             self._settle((_BROKEN,) * len(self._sorted.here))
 
     def _settle(self, outcomes: Sequence[Outcome], untried_due: float | None = None) -> None:
-        if self.is_over:
-            self._means.log("unknown", self.claim.message, why="it was put back before its try had ended")
+        if self._is_too_late():
             return
         claim, means, known = self.claim, self._means, self._sorted
         now = means.clock.seconds()
@@ -169,7 +168,15 @@ class Attempt:
         self._alarm(failure, "its content cannot be read")
         return b""
 
+    def _is_too_late(self) -> bool:
+        """Has the claim been put back meanwhile? Whoever did so has said what may have become of it."""
+        if self.is_over:
+            self._means.log("unknown", self.claim.message, why="it was put back before its try had ended")
+        return self.is_over
+
     def _finish(self, header: bytes, settlement: Settlement, now: float, tried: bool) -> None:
+        if self._is_too_late():
+            return
         claim, means = self.claim, self._means
         tries = tuple(attempts(claim, self._carried, now)) if self._carried is not None else ()
         record = compose(claim, settlement, means.notifier, header, now, tried, tries, self._sorted)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.delivery.alarm import Alarm
+from mta.delivery.trouble import report
 from mta.interfaces import Claim, ISpool
 
 LOT = 100  # claims in hand at once
@@ -25,8 +25,6 @@ class Deadlines:
 
     is_asking: claims may arrive.
     """
-
-    _logger = Logger()
 
     def __init__(self, reactor: IReactorTime, spool: ISpool, take: Callable[[list[Claim]], None]) -> None:
         self._reactor = reactor
@@ -96,5 +94,5 @@ class Deadlines:
 
     def _failed(self, failure: Failure) -> None:
         self.is_asking = False
-        self._logger.failure("the spool could not be asked for what is overdue", failure)
+        report(failure, "the spool could not be asked for what is overdue")
         self.expect(self._reactor.seconds() + _AGAIN)

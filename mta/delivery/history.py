@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mta.delivery.trouble import report
 from mta.interfaces import ISpool
 
 INTERVAL = 60.0  # seconds between purges
@@ -14,8 +14,6 @@ STEP = 0.2  # seconds between the steps of one purge, so that no commit waits fo
 
 class History:
     """Purges, in small steps, what ended more than `keep` seconds ago."""
-
-    _logger = Logger()
 
     def __init__(self, reactor: IReactorTime, spool: ISpool, keep: float) -> None:
         self._reactor = reactor
@@ -47,5 +45,5 @@ class History:
         self._in(STEP if removed else INTERVAL, self._purge)
 
     def _failed(self, failure: Failure) -> None:
-        self._logger.failure("old timelines could not be removed", failure)
+        report(failure, "old timelines could not be removed")
         self._in(INTERVAL, self._purge)

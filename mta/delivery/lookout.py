@@ -8,11 +8,11 @@ where there was more than memory has room for.
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.delivery.alarm import Alarm
 from mta.delivery.destination import Destinations
+from mta.delivery.trouble import report
 from mta.interfaces import Due, ISpool
 
 UNSURE = 1.0  # seconds until the next look where the spool could not tell when something will be due
@@ -24,8 +24,6 @@ class Lookout:
 
     looks: how many looks have begun. is_crowded: more is due than there was room for.
     """
-
-    _logger = Logger()
 
     def __init__(
         self,
@@ -115,7 +113,7 @@ class Lookout:
     def _failed(self, failure: Failure) -> None:
         self._asking = False
         self.expect(self._reactor.seconds() + UNSURE)
-        self._logger.failure("the spool could not be asked for what is due", failure)
+        report(failure, "the spool could not be asked for what is due")
 
     def _poll_later(self) -> None:
         if not self._stopped:
@@ -126,7 +124,7 @@ class Lookout:
         self._spool.changes().addErrback(self._cannot_tell).addCallback(self._poll_told)
 
     def _cannot_tell(self, failure: Failure) -> bool:
-        self._logger.failure("the spool could not be asked for changes", failure)
+        report(failure, "the spool could not be asked for changes")
         return False
 
     def _poll_told(self, changed: bool) -> None:

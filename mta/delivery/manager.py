@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -21,6 +20,7 @@ from mta.delivery.history import History
 from mta.delivery.lookout import UNSURE, Lookout
 from mta.delivery.recorder import Recorder
 from mta.delivery.records import interrupted, untouched
+from mta.delivery.trouble import report
 from mta.delivery.turns import Bounds, Turns
 from mta.interfaces import Claim, Due, IContent, IDispatcher, Pause, Record
 from mta.maillog import timestamp
@@ -33,8 +33,6 @@ from mta.policy.window import WindowLimits, allowed
 @implementer(IDispatcher)
 class Manager:
     """The queue manager. `start` it when the spool has been started, `stop` it before the spool."""
-
-    _logger = Logger()
 
     def __init__(
         self,
@@ -189,7 +187,7 @@ class Manager:
         self._stop_if_done()
 
     def _not_claimed(self, failure: Failure, one: Destination) -> None:
-        self._logger.failure("nothing could be claimed for {name}", failure, name=one.name)
+        report(failure, f"nothing could be claimed for {one.name}")
         one.claiming = False
         self._lookout.expect(self._clock.seconds() + UNSURE)
         self._turn(one)
@@ -253,7 +251,7 @@ class Manager:
         self._spool.release(claims).addErrback(self._not_released).addCallback(self._released, one, claims)
 
     def _not_released(self, failure: Failure) -> None:
-        self._logger.failure("claims could not be put back", failure)
+        report(failure, "claims could not be put back")
 
     def _released(self, _: None, one: Destination, claims: Sequence[Claim]) -> None:
         one.unrecorded -= 1

@@ -7,9 +7,9 @@ offered again until it is stored. How many wait is for the manager to bound.
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mta.delivery.trouble import report
 from mta.interfaces import ISpool, Record
 from mta.message.envelope import format_queue_id
 
@@ -18,8 +18,6 @@ AGAIN = 5.0  # seconds after which a result that could not be stored is offered 
 
 class Recorder:
     """Stores results, and tells `recorded` of each one's end: was it stored?"""
-
-    _logger = Logger()
 
     def __init__(self, reactor: IReactorTime, spool: ISpool, recorded: Callable[[Record, bool], None]) -> None:
         self._reactor = reactor
@@ -56,7 +54,7 @@ class Recorder:
 
     def _not_stored(self, failure: Failure, record: Record) -> None:
         number = format_queue_id(record.claim.message)
-        self._logger.failure("the result of a try of {id} could not be stored", failure, id=number)
+        report(failure, f"the result of a try of {number} could not be stored")
         if self._giving_up:
             self._end(False, record)
             return

@@ -37,7 +37,7 @@ class Keeping:
 class Reception:
     """Keeps one message. Nothing is in the queue until `finish` has been answered; `abandon` forgets it all."""
 
-    __slots__ = ("_client", "_destinations", "_keeping", "_kept", "_sender", "_size", "_trace")
+    __slots__ = ("_begun", "_client", "_destinations", "_keeping", "_kept", "_sender", "_size", "_trace")
 
     def __init__(self, keeping: Keeping, client: Client, sender: str, destinations: dict[str, list[Recipient]]) -> None:
         """destinations: the forward-paths by the name of their next hop. Raises `SpoolFull` below the floor."""
@@ -47,6 +47,7 @@ class Reception:
         self._sender = sender
         self._destinations = destinations
         self._kept: IReception = keeping.spool.receive(now)
+        self._begun = False
         self._trace = TraceCounter()
         forward_paths = [one.address for group in destinations.values() for one in group]
         field = received_field(keeping.hostname, client, self._kept.id, forward_paths, now)
@@ -55,6 +56,11 @@ class Reception:
 
     def write(self, octets: bytes) -> "Deferred[None] | None":
         """Some content. A Deferred means: no more, please, until it fires."""
+        if not self._begun:
+            self._begun = True
+            if octets[:1] in (b" ", b"\t"):
+                # Else it would go on where our trace field ends, and a client would write into that (RFC 5321 4.4).
+                octets = b"\r\n" + octets
         if not self._trace.done:
             self._trace.feed(octets)
         self._size += len(octets)

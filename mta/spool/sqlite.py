@@ -226,11 +226,11 @@ class SqliteSpool:
     def _free_octets(self) -> int:
         now = self._reactor.seconds()
         if not 0 <= now - self._free_since < FREE_HOLDS:
-            self._free_since = now
             try:
                 self._free = self._folder.disk.free_octets(self._folder.path)
             except OSError as error:
                 raise SpoolBroken(f"the disk of the spool does not answer: {error}") from error
+            self._free_since = now
         return self._free
 
 

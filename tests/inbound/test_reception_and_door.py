@@ -192,6 +192,17 @@ def test_a_message_in_a_loop_is_refused_and_nothing_is_kept() -> None:
     assert talk.say(*["Received: x"] * 3, "", "Received: body", ".").startswith("250 ")
 
 
+def test_content_that_begins_with_a_blank_does_not_continue_our_trace_field() -> None:
+    place = Place()
+    talk = place.connect()
+    talk.say(*ENVELOPE)
+    assert talk.say(" by somebody.else; forged", "Subject: x", ".").startswith("250 ")
+    ((_, _, content),) = place.dispatcher.delivered
+    trace, _, rest = content.partition(b"\r\n\r\n")
+    assert b"forged" not in trace
+    assert rest == b" by somebody.else; forged\r\nSubject: x\r\n"
+
+
 def test_content_that_is_too_big_or_has_a_bare_lf_is_refused_at_its_end() -> None:
     place = Place()
     talk = place.connect()
