@@ -73,6 +73,20 @@ def test_a_port_that_is_taken_ends_the_start_with_status_1_and_is_named(
     assert not (tmp_path / "pid").exists()
 
 
+@pytest.mark.parametrize("way", ["foreground", "daemon"])
+def test_a_socket_that_cannot_be_made_is_named(make_relay: StartRelay, way: str, tmp_path: Path) -> None:
+    relay = make_relay(listen=[{"address": f"unix:{tmp_path}/nowhere/{'x' * 30}", "tls": "none"}])
+    words = ["-n", "--pidfile="] if way == "foreground" else ["--pidfile", str(tmp_path / "pid")]
+    start = Process(f"relay-{way}", twistd(*words, "mta", "start", "--config", relay.configuration), tmp_path)
+    start.start()
+    try:
+        assert start.wait(within=20) == 1
+        assert f"cannot listen on unix:{tmp_path}/nowhere/{'x' * 30}: No such file or directory\n" in start.output
+        assert "Traceback" not in start.output
+    finally:
+        start.forget()
+
+
 def test_as_a_daemon_it_writes_a_pidfile_serves_and_ends(make_relay: StartRelay, dns: Dns, sink: MakeSink) -> None:
     relay = make_relay()
     hop = sink()
