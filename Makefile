@@ -35,8 +35,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); } || \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+	  { apt-get install -y -qq python3-venv || { apt-get update -qq && apt-get install -y -qq python3-venv; }; } && \
+	  $(PYTHON) -m venv $(VENV); } || \
 	  { echo "make: Python's venv module is missing; install the package python3-venv" >&2; exit 1; }
 
 $(VENV)/.program: $(BIN)/python setup.cfg
