@@ -1,7 +1,7 @@
 """The seams: what the rooms of the house may count on from one another. `service.py` joins them.
 
-Each has an honest twin in memory, and one contract test that every implementation passes. Times are seconds since
-1970 (`now`) unless said otherwise, sizes are octets. A Deferred that fails has done nothing.
+Spool, resolver and transport have an honest twin in memory each, and one contract test that both pass. Times are
+seconds since 1970 (`now`) unless said otherwise, sizes are octets. A Deferred that fails has done nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from mta.message.outcome import Carried
 from mta.message.timeline import Event
 from mta.policy.exchangers import Answer, Exchanger
 from mta.policy.routing import Hop
+from mta.smtp.reply import Reply
 
 if TYPE_CHECKING:  # the `mta` command lists a queue without loading Twisted
     from twisted.internet.defer import Deferred
@@ -249,5 +250,5 @@ class ITransport(Interface):
 class ICheck(Interface):
     """An operator's own question at RCPT: a list, a quota, a greylist."""
 
-    def recipient(client_address: str, helo: str, sender: str, recipient: str) -> "Deferred[object | None]":
+    def recipient(client_address: str, helo: str, sender: str, recipient: str) -> "Deferred[Reply | None]":
         """None: no objection. A `Reply` (4yz or 5yz): refuse with it."""

@@ -2,7 +2,7 @@
 
 import random
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from mta.inbound.conversation import House
 from mta.inbound.door import Doorkeeper, DoorLimits
 from mta.inbound.listener import Listener, ListenerFactory
 from mta.inbound.reception import Keeping
-from mta.interfaces import IResolver, SpoolBroken
+from mta.interfaces import ICheck, IResolver, SpoolBroken
 from mta.maillog import LineWriter, MailLog, Observer
 from mta.net import eager
 from mta.net.local import is_local
@@ -77,7 +77,7 @@ class Ground:
 class Relay(MultiService):
     """The whole relay, as one service of twistd's."""
 
-    def __init__(self, config: Config, ground: Ground) -> None:
+    def __init__(self, config: Config, ground: Ground, checks: Sequence[ICheck] = ()) -> None:
         super().__init__()
         self.config = config
         self._ground = ground
@@ -130,7 +130,7 @@ class Relay(MultiService):
             ),
             access=config.access(),
             routing=routing,
-            checks=(),
+            checks=checks,
             max_recipients=limits.recipients,
         )
         self._listeners = [self._listener(entry) for entry in config.listen]

@@ -18,7 +18,7 @@ from mta.delivery.deadlines import Deadlines
 from mta.delivery.destination import Destination, Destinations
 from mta.delivery.history import History
 from mta.delivery.lookout import UNSURE, Lookout
-from mta.delivery.recorder import Recorder
+from mta.delivery.recorder import AGAIN, Recorder
 from mta.delivery.records import interrupted, untouched
 from mta.delivery.trouble import report
 from mta.delivery.turns import Bounds, Turns
@@ -248,10 +248,20 @@ class Manager:
         if not claims:
             return
         one.unrecorded += 1
-        self._spool.release(claims).addErrback(self._not_released).addCallback(self._released, one, claims)
+        self._put_back(one, claims)
 
-    def _not_released(self, failure: Failure) -> None:
+    def _put_back(self, one: Destination, claims: Sequence[Claim]) -> None:
+        self._spool.release(claims).addCallbacks(
+            self._released, self._not_released, callbackArgs=(one, claims), errbackArgs=(one, claims)
+        )
+
+    def _not_released(self, failure: Failure, one: Destination, claims: Sequence[Claim]) -> None:
+        """They are still claimed, so nobody would ever find them: ask again. At the end the spool puts all back."""
         report(failure, "claims could not be put back")
+        if self._stopped is None:
+            self._clock.callLater(AGAIN, self._put_back, one, claims)
+        else:
+            self._released(None, one, claims)
 
     def _released(self, _: None, one: Destination, claims: Sequence[Claim]) -> None:
         one.unrecorded -= 1

@@ -7,7 +7,7 @@ to be asked first: the session waits, so that pipelined commands keep their orde
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -121,9 +121,8 @@ class Conversation:
             for check in self._house.checks:
                 objection = await check.recipient(self.address, self.helo, self._sender, address)
                 if objection is not None:
-                    reply = cast(Reply, objection)
-                    self._log_refusal(address, str(reply))
-                    return reply
+                    self._log_refusal(address, str(objection))
+                    return objection
             return self._take(address, destination)
 
         return Deferred.fromCoroutine(ask())
@@ -148,7 +147,7 @@ class Conversation:
         reception, self.reception = self.reception, None
         assert reception is not None, "content comes only after a 354"
         answer = reception.finish(end, self._body)
-        if isinstance(answer, Reply) and end.fault is not None:
+        if isinstance(answer, Reply):
             self._house.keeping.log.event("refused", client=self.address, sender=self._sender, why=str(answer))
         self._forget_transaction()
         return answer

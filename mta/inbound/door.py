@@ -86,7 +86,8 @@ class Doorkeeper:
             return replies.shutting_down(self.hostname)
         if len(self._sessions) >= self.limits.connections:
             return replies.too_many_connections(self.hostname)
-        if self._clients[address] >= self.limits.connections_per_client:
+        # A Unix socket tells no client from another; who may use it is for the rights of its folder to say.
+        if address and self._clients[address] >= self.limits.connections_per_client:
             return replies.too_many_from_client(self.hostname)
         return None
 

@@ -132,7 +132,7 @@ class InboundProtocol(Protocol):
 
     def _reply(self, reply: Reply) -> None:
         self._session.reply(reply)
-        if not self._door.open:
+        if not (self._door.open or self._session.in_transaction):
             # The relay is going down: this transaction was let end, and was the last one here.
             self._session.shut_down(replies.shutting_down(self._door.hostname))
 
@@ -193,8 +193,8 @@ class InboundProtocol(Protocol):
 
     @property
     def in_transaction(self) -> bool:
-        """Its end is worth waiting for: content is arriving or being kept."""
-        return self._waiting or self._session.in_content
+        """A MAIL was accepted, or somebody is being asked: the end is worth waiting for."""
+        return self._waiting or self._session.in_transaction
 
     def dismiss(self, reply: Reply) -> None:
         """Say a last word (421) and close. A client that does not read it is cut off."""

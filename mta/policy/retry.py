@@ -83,9 +83,9 @@ def next_step(
     paused, full: its destination is left in peace, or has as many deliveries under way as it may. refused_at: when a
     try last failed for the destination as a whole. started: when this relay began to work.
 
-    A delivery that has reached its end gets its last try in spite of
-    a pause, unless the destination failed in the last minute, and after the message had arrived: however many
-    messages expire for a dead host, it sees one try a minute for all of them.
+    A delivery that has reached its end gets its last try in spite of a pause, unless the destination failed in the
+    last minute, and after the message had arrived: however many messages expire for a dead host, it sees one try a
+    minute for all of them.
     """
     if wish == "bounce":
         return Step.BOUNCE

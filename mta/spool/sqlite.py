@@ -71,6 +71,7 @@ class SqliteSpool:
         self._locks: list[Lock] = []
         self._free = 0
         self._free_since = float("-inf")
+        self._seen = -1  # the version of the file at the last look for changes
         self._ids = QueueIds(worker)
         self._writer: Writer
         self._write_lock: Lock
@@ -135,7 +136,12 @@ class SqliteSpool:
 
     def changes(self) -> "Deferred[bool]":
         """As in `ISpool`."""
-        return self._writer.submit(Store.changed)
+        return self._writer.submit(Store.version).addCallback(self._is_news)
+
+    def _is_news(self, version: int) -> bool:
+        # Compared here, not in the operation: that may be done twice, and must answer the same both times.
+        before, self._seen = self._seen, version
+        return before != version
 
     def purge(self, before: float) -> "Deferred[int]":
         """As in `ISpool`."""
@@ -157,6 +163,7 @@ class SqliteSpool:
             self._files.make_folder()
             removed = self._files.sweep(lambda message: bool(store.rows(NAMES_FILE, (message,))))
             self._ids = QueueIds(worker, store.last_message())
+            self._seen = store.version()
         except apsw.Error as error:
             store.close()
             if isinstance(error, database.DAMAGE):
@@ -177,7 +184,7 @@ class SqliteSpool:
 
     def _reopened(self) -> Store:
         store = self._store(database.reopen(self._folder.queue(self._worker), self._folder.vfs))
-        store.seen = -1  # who knows what others have written meanwhile
+        self._seen = -1  # who knows what others have written meanwhile
         return store
 
     async def _stop(self) -> None:

@@ -47,7 +47,7 @@ class Store:
     """A queue file. Whatever changes it happens inside `transaction`.
 
     counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
-    out anew. gone: messages whose content file no row will name after the commit. seen: what `changed` last saw.
+    out anew. gone: messages whose content file no row will name after the commit.
     """
 
     def __init__(self, db: apsw.Connection, lock: Lock, worker: int, now: Callable[[], float]) -> None:
@@ -61,7 +61,6 @@ class Store:
         self._lock = lock
         self._worker = worker
         self._logged_pages = 0
-        self.seen = self.value(VERSION)
         self.renew_ids()
         db.set_wal_hook(self._committed)
 
@@ -136,10 +135,9 @@ class Store:
             yield priority
             priority = self.value(NEXT_PRIORITY, (destination, priority))
 
-    def changed(self) -> bool:
-        """Has another connection written to the file since the last call, or since it was opened?"""
-        before, self.seen = self.seen, self.value(VERSION)
-        return bool(before != self.seen)
+    def version(self) -> int:
+        """A number that is another one once another connection has written to the file."""
+        return int(self.value(VERSION))
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file once it is long enough, so that it begins again at its start."""

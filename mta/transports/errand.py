@@ -9,7 +9,7 @@ from mta.smtp.steps import OwnReply
 from mta.transports.session import Session
 
 CARRY_SECONDS = 3600.0  # for all hosts together
-SLOWEST = 10_000  # octets a second: a large message gets more time than that accordingly
+SLOWEST = 10_000  # octets of a message that add a second to that
 
 _NO_TIME = OwnReply(451, "4.4.1", ("no host could be tried in time",))
 

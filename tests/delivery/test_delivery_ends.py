@@ -109,6 +109,25 @@ def test_a_claim_that_is_not_ours_any_more_changes_nothing(house: House) -> None
     assert house.manager.in_flight == 0
 
 
+def test_claims_that_cannot_be_put_back_are_not_forgotten(house: House) -> None:
+    whole, failures = house.spool.release, []
+
+    def broken(claims):
+        failures.append(len(claims))
+        return fail(SpoolBroken("not now"))
+
+    house.spool.release = broken
+    house.transport.down.add("dead.test")
+    for number in range(30):
+        house.submit(f"x{number}@dead.test")
+    house.run(10)
+    assert failures, "what was claimed ahead was to be put back"
+    house.transport.down.clear()
+    house.spool.release = whole
+    house.run(10 * MINUTE)
+    assert house.messages == 0
+
+
 def test_questions_that_the_spool_cannot_answer_are_asked_again(house: House) -> None:
     asked = {}
     for name in ("due", "claim", "overdue", "changes"):

@@ -187,6 +187,7 @@ def test_a_message_in_a_loop_is_refused_and_nothing_is_kept() -> None:
     talk = place.connect()
     talk.say(*ENVELOPE)
     assert talk.say(*["Received: x"] * 4, "", "body", ".").startswith("554 5.4.6 ")
+    assert "too many Received fields" in place.lines[-1]
     assert place.dispatcher.delivered == []
     talk.say(*ENVELOPE[1:])
     assert talk.say(*["Received: x"] * 3, "", "Received: body", ".").startswith("250 ")
@@ -327,11 +328,13 @@ def test_one_client_is_one_client_also_through_an_ipv6_socket() -> None:
 
 
 def test_a_unix_socket_is_on_this_machine() -> None:
-    place = Place()
-    protocol = place.factory.buildProtocol(UNIXAddress(b"/run/x"))
-    wire = Wire()
-    protocol.makeConnection(wire)
-    talk = Talk(place, protocol, wire)
+    place = Place(limits=DoorLimits(connections=9, connections_per_client=1))
+    for _ in range(3):
+        protocol = place.factory.buildProtocol(UNIXAddress(b"/run/x"))
+        wire = Wire()
+        protocol.makeConnection(wire)
+        talk = Talk(place, protocol, wire)
+        assert talk.heard().startswith("220 ")
     talk.say("EHLO cron", "MAIL FROM:<>")
     assert talk.say("RCPT TO:<a@else.example>").startswith("250 ")
 
@@ -419,14 +422,22 @@ def test_going_down_ends_a_session_whose_content_was_refused() -> None:
 
 def test_going_down_lets_a_transaction_end_and_tells_the_others() -> None:
     place = Place()
-    idle, busy, waiting = place.connect(), place.connect(), place.connect()
+    idle, busy, waiting, early = (place.connect() for _ in range(4))
     idle.say("EHLO x")
+    early.say("EHLO x", "MAIL FROM:<>")
     busy.say(*ENVELOPE)
     waiting.say(*ENVELOPE)
     closed: list[None] = []
     place.door.close(10).addCallback(closed.append)
     assert idle.heard().startswith("421 4.3.2 ")
     idle.hang_up()
+    assert [line[:3] for line in early.say("RCPT TO:<b@example.org>", "DATA", "x", ".").splitlines()] == [
+        "250",
+        "354",
+        "250",
+        "421",
+    ]
+    early.hang_up()
     kept = busy.say(*CONTENT)
     assert [line[:3] for line in kept.splitlines()] == ["250", "421"]
     assert busy.wire.disconnecting

@@ -205,3 +205,14 @@ def test_a_pause_that_is_over_is_forgotten_with_a_good_answer(world: SqliteWorld
     [claim] = world.claim()
     world.record(claim, pause=Pause(0.0, 0, ""))
     assert store_of(world).rows("SELECT * FROM destination") == []
+
+
+def test_a_change_is_noticed_though_something_else_in_the_batch_fails(world: SqliteWorld) -> None:
+    message, _ = world.commit(due=world.now + 500)
+    world.wait(world.spool.changes())
+    world.operate("retry", message)
+    changed = world.spool.changes()
+    failing = world.spool._writer.submit(lambda store: 1 // 0)
+    assert world.wait(changed)
+    with pytest.raises(ZeroDivisionError):
+        world.wait(failing)
