@@ -1,1 +1,7 @@
-"""Its place makes what lies beside it importable for all tests: `dns_server` and other helpers."""
+"""For all tests. Its place makes what lies beside it importable: `dns_server` and other helpers."""
+
+from hypothesis import settings
+
+# A machine that is busy with other things must not fail a property.
+settings.register_profile("mta", deadline=None)
+settings.load_profile("mta")
