@@ -75,8 +75,9 @@ class Deadlines:
         if len(claims) >= room:
             self._more = True
         self._in_hand.update(claim.delivery for claim in claims)
-        if claims:
-            self._take(claims)
+        self._take(claims)  # none as well: whoever stops waits for the answer
+        if self._stopped:
+            return None
         if self._more:
             self._go_on()
             return None
@@ -94,5 +95,6 @@ class Deadlines:
 
     def _failed(self, failure: Failure) -> None:
         self.is_asking = False
+        self._take([])
         report(failure, "the spool could not be asked for what is overdue")
         self.expect(self._reactor.seconds() + _AGAIN)

@@ -142,6 +142,14 @@ def test_questions_that_the_spool_cannot_answer_are_asked_again(house: House) ->
     assert house.messages == 0
 
 
+def test_stopping_while_the_spool_is_being_asked_ends_with_its_answer(house: House) -> None:
+    house.manager._deadlines.look()
+    assert house.manager._deadlines.is_asking
+    stopped = house.manager.stop(grace=10)
+    house.run(1)
+    assert stopped.called
+
+
 def test_stopping_waits_for_what_is_under_way(house: House) -> None:
     house.transport.holding = True
     for number in range(50):
