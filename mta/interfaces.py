@@ -4,7 +4,7 @@ Spool, resolver and transport have an honest twin in memory each, and one contra
 seconds since 1970 (`now`) unless said otherwise, sizes are octets. A Deferred that fails has done nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from zope.interface import Attribute, Interface
@@ -13,7 +13,9 @@ from mta.message.envelope import Envelope, Recipient
 from mta.message.outcome import Carried
 from mta.message.timeline import Event
 from mta.policy.exchangers import Answer, Exchanger
+from mta.policy.pattern import Pattern
 from mta.policy.routing import Hop
+from mta.smtp.login import ClientMechanism
 from mta.smtp.reply import Reply
 
 if TYPE_CHECKING:  # the `mta` command lists a queue without loading Twisted
@@ -25,7 +27,8 @@ class NewDelivery(NamedTuple):
 
     eager: it is claimed in the write that stores it, since whoever stores it is going to try it at once. due: when
     it is to be tried. deadline: when somebody must look at it even though its destination is paused (the earlier of
-    the delay warning and giving up).
+    the delay warning and giving up). reverse_path: theirs, where it is not the message's: the owner of the list that
+    they are members of, or a source route's (`Envelope.on_behalf_of`); their claims have it in their envelope.
     """
 
     destination: str
@@ -33,6 +36,7 @@ class NewDelivery(NamedTuple):
     due: float
     deadline: float
     eager: bool = False
+    reverse_path: str | None = None
 
 
 class NewMessage(NamedTuple):
@@ -201,6 +205,10 @@ class ISpool(Interface):
     def release(claims: Sequence[Claim]) -> "Deferred[None]":
         """Put claims back untried, as they were."""
 
+    def rush(domain: str, destination: str) -> "Deferred[int]":
+        """Make due now what waits for recipients of a domain (".example.org": of its subdomains), or, where that is
+        "", for a destination; pauses of its destinations are over. How many messages there are; held ones stay."""
+
     def changes() -> "Deferred[bool]":
         """Has another process written since the last call? (The `mta` command does.)"""
 
@@ -222,6 +230,71 @@ class IDispatcher(Interface):
 
     def wake(destination: str) -> None:
         """Something was stored that is due for this destination and was not reserved."""
+
+
+class Challenge(NamedTuple):
+    """What a mechanism says to the client: the octets, not encoded yet (RFC 4954 4: 334 and base64)."""
+
+    octets: bytes
+
+
+class LoggedIn(NamedTuple):
+    """Who the client is now. senders: what it may send as; () for anything."""
+
+    account: str
+    senders: tuple[Pattern, ...] = ()
+
+
+class LoginRefused(NamedTuple):
+    """It is not who it says. reply: what to tell it (535, 454, 501 …). why: for our log, without secrets."""
+
+    reply: Reply
+    account: str
+    why: str
+
+
+class LoginFrom(NamedTuple):
+    """What a client is known by before it logs in. tls: the connection is encrypted. plaintext: it may use PLAIN and
+    LOGIN (it is encrypted, or comes from `plaintext_auth`). certificate: the names that a verified certificate of
+    its own gives it (mail addresses, then the common name); () where it showed none."""
+
+    address: str
+    tls: bool = False
+    plaintext: bool = False
+    certificate: tuple[str, ...] = ()
+
+
+class IExchange(Interface):
+    """One AUTH under way."""
+
+    def respond(response: bytes | None) -> "Deferred[Challenge | LoggedIn | LoginRefused]":
+        """The client's next response, decoded; the initial one first, None where it gave none (RFC 4954 4).
+
+        Never fails for what a client sends or an account lacks; a source of accounts that is down is 454 4.7.0.
+        """
+
+
+class IAuthentication(Interface):
+    """Who may log in here, and how."""
+
+    def mechanisms(client: LoginFrom) -> tuple[str, ...]:
+        """The mechanisms that are offered to a client, in the order in which they are announced."""
+
+    def begin(mechanism: str, client: LoginFrom) -> IExchange | None:
+        """Begin with a mechanism, in upper case; None for one that is not offered to this client."""
+
+    def stop() -> "Deferred[None]":
+        """Ask nobody any more."""
+
+
+class ILogins(Interface):
+    """How this relay logs in upstream."""
+
+    def mechanism(login: str, offered: Collection[str], tls: bool) -> "Deferred[ClientMechanism | Reply]":
+        """The strongest mechanism that both sides know, for an entry of `logins`; or why there is none.
+
+        offered: what the server announced, in upper case. Plain-text ones only inside TLS.
+        """
 
 
 class IResolver(Interface):

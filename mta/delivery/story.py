@@ -21,7 +21,7 @@ class Log(Protocol):
 def attempts(claim: Claim, carried: Carried, at: float) -> list[Event]:
     """One event for each host that was tried. The dialogue is kept of a try that failed alone."""
     events = []
-    for host, seconds, text, tls, dialogue in carried.tries:
+    for host, seconds, text, tls, dialogue, notes in carried.tries:
         detail: dict[str, Detail] = {
             "destination": claim.destination,
             "try": claim.attempts + 1,
@@ -33,6 +33,8 @@ def attempts(claim: Claim, carried: Carried, at: float) -> list[Event]:
             detail["tls"] = tls
         if dialogue:
             detail["dialogue"] = list(dialogue)
+        if notes:
+            detail["notes"] = list(notes)
         events.append(Event(at, "attempt", detail))
     return events
 

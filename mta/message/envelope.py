@@ -25,21 +25,33 @@ class Recipient(NamedTuple):
 
 
 class Client(NamedTuple):
-    """Who handed the message over: address without port, what it called itself, and how it spoke (RFC 3848)."""
+    """Who handed the message over: address without port, what it called itself, and how it spoke (RFC 3848, 6531).
+
+    login: the account that it had logged in with, "" for none. tls: protocol and cipher, "TLSv1.3
+    TLS_AES_256_GCM_SHA384"; "" in the clear.
+    """
 
     address: str = ""
     helo: str = ""
     protocol: str = "SMTP"
+    login: str = ""
+    tls: str = ""
 
 
 class Envelope(NamedTuple):
     """The envelope of a kept message. `sender` is the reverse-path as "local@domain", "" for the null one.
 
     received: when its content had arrived, in seconds since 1970. size: octets of the content as it is kept, our
-    trace field included. body: BODY= of RFC 6152 ("7BIT", "8BITMIME"; "" not given). eight_bit: octets above 127
-    were seen. dotted: some line begins with a dot, so the content must be made transparent before it is sent.
+    trace field included. body: BODY= of RFC 6152 and 3030 ("7BIT", "8BITMIME", "BINARYMIME"; "" not given).
+    eight_bit: octets above 127 were seen. dotted: some line begins with a dot, so the content must be made
+    transparent before it is sent. ret, envid: RET= and ENVID= of RFC 3461, as given; "" where they were not.
     notice_for: the queue id (as a number) of the message that this one is a notice about; 0 for ordinary mail.
     double_bounce: it tells the postmaster of a notice that could not be delivered, and its own failure nobody.
+
+    What few messages have: auth: AUTH= of RFC 4954 5, decoded ("local@domain", "<>"; "" not given). smtputf8: it was
+    asked for (RFC 6531). requiretls: likewise (RFC 8689). priority: -9 to 9 (RFC 6710). by: when it must have been
+    delivered, in seconds since 1970, 0 for no such wish; by_mode: what to do then, "R" (return it) or "N" (say so),
+    with "T" behind it where each relay is to be told of (RFC 2852).
     """
 
     sender: str
@@ -54,16 +66,34 @@ class Envelope(NamedTuple):
     envid: str = ""
     notice_for: int = 0
     double_bounce: bool = False
+    auth: str = ""
+    smtputf8: bool = False
+    requiretls: bool = False
+    priority: int = 0
+    by: float = 0.0
+    by_mode: str = ""
 
     def to_json(self) -> str:
         """All of it but the recipients, who are kept with the delivery that they wait in."""
-        return _encode((self.sender, *self[2:]))
+        kept = self[2:] if self[_RARE:] != _NOTHING_RARE else self[2:_RARE]
+        return _encode((self.sender, *kept))
+
+    def on_behalf_of(self, sender: str) -> "Envelope":
+        """The same mail from another reverse-path: a list's owner, or a source route's.
+
+        What the first sender wanted to be told by it is not the new one's wish (RFC 3461 5.2.7.3).
+        """
+        return self if sender == self.sender else self._replace(sender=sender, ret="", envid="")
 
     @classmethod
     def from_json(cls, text: str, recipients: tuple[Recipient, ...]) -> "Envelope":
         """The inverse of `to_json`. Fields that a later version appended keep their defaults here, and vice versa."""
         sender, received, size, client, *rest = json.loads(text)
         return cls(sender, recipients, received, size, Client(*client), *rest)
+
+
+_RARE = Envelope._fields.index("auth")
+_NOTHING_RARE = tuple(Envelope._field_defaults[name] for name in Envelope._fields[_RARE:])
 
 
 def recipients_to_json(recipients: tuple[Recipient, ...]) -> str:

@@ -17,9 +17,9 @@ Detail = str | int | float | bool | list[str] | None
 class Event(NamedTuple):
     """One thing that happened. at: seconds since 1970. kind: one of the words below. detail: JSON values.
 
-    received     client, helo, protocol, sender, recipients, size
+    received     client, helo, protocol, sender, recipients, size, login, tls
     routed       to (destination), recipients, why
-    attempt      destination, try (number from 1), host, tls, seconds, reply, dialogue
+    attempt      destination, try (number from 1), host, tls, seconds, reply, dialogue, notes (what was done to the mail)
     delivered    recipients, host, reply
     deferred     recipients, reply, next (seconds since 1970)
     failed       recipients, reply, host
