@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.policy.access import Access, public_addresses, too_wide
+from mta.policy.access import Access, in_networks, may_send_as, public_addresses, too_wide
+from mta.policy.pattern import Pattern
 
 ACCESS = Access(
     [ip_network(text) for text in ("127.0.0.0/8", "::1/128", "192.0.2.0/25", "2001:db8::/48")],
@@ -141,3 +142,30 @@ def test_open_relays(networks: list[str], wide: bool) -> None:
 def test_public_addresses_are_counted_once() -> None:
     networks = ["10.0.0.0/8", "8.8.8.0/24", "8.8.8.8", "8.8.9.0/24", "2a00::/63", "2a01::1"]
     assert public_addresses([ip_network(text) for text in networks]) == 512 + 2 + 1
+
+
+def test_networks_alone() -> None:
+    networks = [ip_network("192.0.2.0/25"), ip_network("127.0.0.0/8")]
+    inside = ("192.0.2.1", "::ffff:192.0.2.1", "")
+    assert all(in_networks(address, networks) for address in inside)
+    assert not any(in_networks(address, networks[:1]) for address in ("192.0.2.129", "", "unknown", "::1"))
+
+
+@pytest.mark.parametrize(
+    ("sender", "may"),
+    [
+        ("alice@example.org", True),
+        ("Alice@EXAMPLE.org", True),
+        ("anyone@shop.example", True),
+        ("anyone@x.below.example", True),
+        ("", True),  # a return receipt
+        ("bob@example.org", False),
+        ("alice@example.org.evil.example", False),
+        ("anyone@below.example", False),
+        ("anyone@x.shop.example", False),
+    ],
+)
+def test_a_login_sends_as_its_senders(sender: str, may: bool) -> None:
+    senders = tuple(Pattern.parse(text) for text in ("alice@example.org", "*@shop.example", ".below.example"))
+    assert may_send_as(senders, sender) is may
+    assert may_send_as((), sender)

@@ -87,6 +87,51 @@ def test_when_somebody_must_look(
     assert deadline(policy, RECEIVED, warned) == RECEIVED + deadline_at
 
 
+@pytest.mark.parametrize(
+    ("by", "mode", "warned", "warning_at", "deadline_at"),
+    [
+        # "N": the sender's own time is when it is told.
+        (HOUR, "N", False, HOUR, HOUR),
+        (DAY, "NT", False, DAY, DAY),
+        (DAY, "N", True, None, 5 * DAY),
+        (6 * DAY, "N", False, None, 5 * DAY),
+        (-HOUR, "N", False, -HOUR, -HOUR),  # RFC 2852 4: it may have been negative from the beginning
+        # "R": it is over then, and the warning comes as usual if it comes before.
+        (HOUR, "R", False, 4 * HOUR, HOUR),
+        (DAY, "RT", False, 4 * HOUR, 4 * HOUR),
+        (DAY, "R", True, None, DAY),
+        (6 * DAY, "R", True, None, 5 * DAY),
+    ],
+)
+def test_the_senders_own_time(by: float, mode: str, warned: bool, warning_at: float | None, deadline_at: float) -> None:
+    owed = warning(USUAL, RECEIVED, warned, RECEIVED + by, mode)
+    assert (None if owed is None else owed - RECEIVED) == warning_at
+    assert deadline(USUAL, RECEIVED, warned, RECEIVED + by, mode) == RECEIVED + deadline_at
+
+
+@pytest.mark.parametrize(
+    ("age", "mode", "circumstances", "step"),
+    [
+        (HOUR - 1, "R", {}, Step.TRY),
+        (HOUR, "R", {}, Step.RETURN),
+        (HOUR, "RT", {"paused": True, "full": True}, Step.RETURN),
+        (6 * DAY, "R", {}, Step.RETURN),
+        (HOUR, "R", {"wish": "bounce"}, Step.BOUNCE),
+        (HOUR - 1, "N", {"paused": True}, Step.WAIT),
+        (HOUR, "N", {"paused": True}, Step.WARN),
+        (HOUR, "N", {}, Step.TRY),
+        (HOUR, "N", {"paused": True, "warned": True}, Step.WAIT),
+        (5 * DAY, "N", {"warned": True}, Step.TRY),
+    ],
+)
+def test_what_to_do_at_the_senders_own_time(
+    age: float, mode: str, circumstances: dict[str, object], step: Step
+) -> None:
+    now = RECEIVED + age
+    how = {"warned": False, "due": RECEIVED, **circumstances}
+    assert next_step(USUAL, RECEIVED, now=now, by=RECEIVED + HOUR, by_mode=mode, **how) is step  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("age", "is_over"), [(-DAY, False), (0, False), (5 * DAY - 1, False), (5 * DAY, True)])
 def test_when_it_is_old_enough_to_be_given_up(age: float, is_over: bool) -> None:
     assert expired(USUAL, RECEIVED, RECEIVED + age) is is_over

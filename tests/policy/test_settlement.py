@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.message.envelope import Envelope, Recipient
-from mta.message.outcome import Outcome, Result, deferred, failed
+from mta.message.outcome import Onward, Outcome, Result, deferred, failed, held
+from mta.policy import expansion
 from mta.policy.retry import RetryPolicy
 from mta.policy.settlement import (
     TABLE,
@@ -28,6 +29,7 @@ POLICY = RetryPolicy((HOUR,), warn=4 * HOUR, give_up=5 * DAY)
 DELIVERED = Outcome(Result.DELIVERED, Reply(250, "2.0.0", ("ok",)), "mx.example.net[192.0.2.1]:25")
 FAILED = Outcome(Result.FAILED, Reply(550, "5.1.1", ("no such user",)), "mx.example.net[192.0.2.1]:25")
 LATER = Outcome(Result.DEFERRED, Reply(451, "4.7.1", ("come back",)), "mx.example.net[192.0.2.1]:25")
+STUCK = held(535, "5.7.8", "the password for relay.example.net was refused", "relay.example.net[192.0.2.3]:587")
 ANN, BOB, CAT = (Recipient(f"{name}@example.net") for name in ("ann", "bob", "cat"))
 
 
@@ -73,15 +75,19 @@ def after(
         (LATER, 5 * DAY, True, "failed", "failure"),
         # Warned and given up in one breath would be silly.
         (LATER, 5 * DAY, False, "failed", "failure"),
+        # Until somebody has mended what is wrong here, for as long as that takes.
+        (STUCK, 0, False, "held", ""),
+        (STUCK, 5 * HOUR, False, "held", ""),
+        (STUCK, 6 * DAY, True, "held", ""),
     ],
 )
 def test_the_table(outcome: Outcome, age: float, warned: bool, becomes: str, notice: str) -> None:
     settlement = after(age, mail(ANN), outcome, warned=warned)
     for name in ("delivered", "failed", "deferred", "held"):
         assert [one.recipient for one in getattr(settlement, name)] == ([ANN] if name == becomes else [])
-    for name in ("failure", "delay"):
+    for name in ("failure", "delay", "success"):
         assert [one.recipient for one in getattr(settlement, name)] == ([ANN] if name == notice else [])
-    assert bool(settlement.remaining) == (becomes == "deferred")
+    assert bool(settlement.remaining) == (becomes in ("deferred", "held"))
 
 
 def test_the_table_knows_every_case() -> None:
@@ -165,6 +171,7 @@ def test_the_unknown_is_tried_again() -> None:
 def test_notify_decides_who_hears_what(notify: str, failure: bool, delay: bool) -> None:
     one = Recipient("ann@example.net", notify)
     assert (wants(one, N.FAILURE), wants(one, N.DELAY)) == (failure, delay)
+    assert wants(one, N.SUCCESS) == ("SUCCESS" in notify.upper())
     assert bool(after(5 * HOUR, mail(one), LATER).delay) == delay
     failing = after(0, mail(one), FAILED)
     assert bool(failing.failure) == failure
@@ -220,8 +227,108 @@ def test_what_cannot_be_settled_is_held_but_for_what_was_delivered() -> None:
     assert hold(mail(ANN), (DELIVERED,), 3, RECEIVED).remaining == ()
 
 
+@pytest.mark.parametrize(
+    ("notify", "onward", "by_mode", "told"),
+    [
+        ("", Onward.FINAL, "", False),
+        ("SUCCESS", Onward.FINAL, "", True),
+        ("success,failure", Onward.RELAYED, "", True),
+        ("SUCCESS", Onward.PASSED, "", False),  # the next hop will tell
+        ("FAILURE,DELAY", Onward.RELAYED, "", False),
+        ("NEVER", Onward.FINAL, "", False),
+        # Who traces the way of his message hears of each relay.
+        ("", Onward.RELAYED, "NT", True),
+        ("FAILURE", Onward.PASSED, "RT", True),
+        ("NEVER", Onward.RELAYED, "RT", False),
+        ("", Onward.FINAL, "RT", False),
+        ("", Onward.RELAYED, "R", False),
+    ],
+)
+def test_who_is_told_of_a_success(notify: str, onward: Onward, by_mode: str, told: bool) -> None:
+    one = Recipient("ann@example.net", notify)
+    envelope = mail(one)._replace(by=RECEIVED + HOUR, by_mode=by_mode) if by_mode else mail(one)
+    settlement = after(0, envelope, DELIVERED._replace(onward=onward))
+    assert [each.recipient for each in settlement.success] == ([one] if told else [])
+    assert [each.recipient for each in settlement.delivered] == [one]
+    assert after(0, envelope._replace(sender=""), DELIVERED._replace(onward=onward)).success == ()
+
+
+def test_what_is_held_keeps_its_reply_and_its_place() -> None:
+    settlement = after(HOUR, mail(ANN, BOB, CAT), STUCK, LATER, FAILED, attempts=3)
+    waiting, stuck = settlement.remaining
+    assert (waiting.recipients, waiting.held) == ((BOB,), False)
+    assert (stuck.recipients, stuck.held, stuck.attempts, stuck.warned) == ((ANN,), True, 4, False)
+    assert stuck.last_reply == "535 5.7.8 the password for relay.example.net was refused"
+    assert [one.recipient for one in settlement.failure] == [CAT]
+    assert settlement.silence == ""
+
+
+def test_a_double_bounce_is_held_beside_what_is_stuck() -> None:
+    settlement = after(0, mail(ANN, BOB, sender="", notice_for=7, double=True), STUCK, FAILED)
+    assert [one.recipient for one in settlement.held] == [ANN, BOB]
+    assert settlement.silence == "it is a double bounce"
+
+
+# The sender's own time (RFC 2852)
+
+
+def timed(mode: str, age: float = HOUR, **more: str) -> Envelope:
+    return mail(Recipient("ann@example.net", **more))._replace(by=RECEIVED + age, by_mode=mode)
+
+
+@pytest.mark.parametrize("outcome", [LATER, STUCK])
+def test_what_is_to_be_returned_is_returned_in_time(outcome: Outcome) -> None:
+    before = after(HOUR - 1, timed("R"), outcome)
+    assert (before.failed, before.held) == ((), ())
+    assert before.remaining[0].deadline == RECEIVED + HOUR
+    settlement = after(HOUR, timed("RT"), outcome)
+    [settled] = settlement.failure
+    assert (settled.outcome.reply.code, settled.outcome.reply.enhanced) == (554, "5.4.7")
+    assert outcome.reply.text in settled.outcome.reply.text
+    assert (settlement.remaining, settlement.held) == ((), ())
+    assert not after(HOUR, timed("R", notify="NEVER"), outcome).failure
+
+
+def test_what_arrived_late_has_arrived() -> None:
+    assert after(2 * HOUR, timed("R"), DELIVERED).failed == ()
+    assert after(2 * HOUR, timed("R"), FAILED).failure[0].outcome == FAILED
+
+
+def test_who_wants_to_be_told_is_told_at_his_own_time_and_only_then() -> None:
+    assert after(HOUR - 1, timed("N"), LATER).delay == ()
+    settlement = after(HOUR, timed("N"), LATER)
+    assert [one.outcome for one in settlement.delay] == [LATER]
+    assert (settlement.remaining[0].warned, settlement.remaining[0].deadline) == (True, RECEIVED + 5 * DAY)
+    assert after(2 * HOUR, timed("N"), LATER, warned=True).delay == ()
+    # Not at the age that is usual here, if his own time is later.
+    waiting = after(5 * HOUR, timed("N", DAY), LATER)
+    assert (waiting.delay, waiting.remaining[0].deadline) == ((), RECEIVED + DAY)
+    assert after(HOUR, timed("N", notify="FAILURE"), LATER).delay == ()
+    assert after(5 * DAY, timed("N"), LATER, warned=True).failure[0].expired
+
+
+# Expansion
+
+
+@pytest.mark.parametrize("kind", [expansion.ALIAS, expansion.LIST])
+def test_who_was_expanded_is_told_of_once(kind: str) -> None:
+    told = Recipient("sales@example.net", "SUCCESS,FAILURE")
+    settlement = expansion.expand(mail(told, BOB), kind)
+    assert [one.recipient for one in settlement.expanded] == [told, BOB]
+    assert [one.recipient for one in settlement.success] == [told]
+    assert settlement.remaining == ()
+    assert expansion.is_expansion(kind)
+    assert expansion.expand(mail(told, sender=""), kind).success == ()
+
+
+def test_a_next_hop_is_no_expansion() -> None:
+    assert not any(map(expansion.is_expansion, ("example.net", "smtp://expanded:25", "discard", "")))
+    assert expansion.owes_notice("s@example.org", Recipient("a@example.net", "success"))
+    assert not expansion.owes_notice("s@example.org", Recipient("a@example.net"))
+
+
 @given(
-    outcomes=st.lists(st.sampled_from([DELIVERED, FAILED, LATER]), min_size=1, max_size=6),
+    outcomes=st.lists(st.sampled_from([DELIVERED, FAILED, LATER, STUCK]), min_size=1, max_size=6),
     age=st.floats(-DAY, 10 * DAY),
     attempts=st.integers(0, 50),
     warned=st.booleans(),
@@ -253,5 +360,7 @@ def test_every_recipient_ends_in_exactly_one_place(
     if sender:
         assert told == {one.recipient for one in settlement.failed}
     assert not told & {one.recipient for one in settlement.delay}
+    stuck = [settled.outcome for settled in settlement.held if settled.outcome.result is Result.HELD]
+    assert len(stuck) == outcomes.count(STUCK)
     for left in settlement.remaining:
         assert left.held or left.deadline > RECEIVED + age or age >= 5 * DAY

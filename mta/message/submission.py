@@ -1,0 +1,135 @@
+"""Submission: what a message lacks when a client hands it over as its author, and what we add (RFC 6409 4.2 and 8).
+
+Printers, scripts and cron jobs send mail without Date or Message-ID, from "root" to "admin". Nothing else is changed,
+not an octet; and nothing that a signature covers.
+"""
+
+import re
+
+from mta.message.trace import mail_date
+
+_END = b"\r\n\r\n"
+# A header section of more octets than these is passed on as it is.
+_LIMIT = 65536
+
+# What the first line of a header section looks like. (Files of mail have a line "From " in front of each message.)
+_FIRST_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|>?From ")
+
+# The rest looks at a header section in lower case, with a line end before its first field.
+_VALUE = rb"([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?=\r\n|\Z)"
+_ADDRESSES = re.compile(rb"\r\n(?:from|sender|to|cc):" + _VALUE)
+_SIGNATURE = re.compile(rb"\r\n(?:dkim|arc-message)-signature[ \t]*:" + _VALUE)
+_SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
+# Fields of a message whose addresses are not ours to complete: it is signed, or was sent on.
+_SETTLED = (b"\r\ndkim-signature", b"\r\narc-", b"\r\nresent-")
+
+# Whatever has one of these is more than words with or without a name before them, and left as it is.
+_INVOLVED = re.compile(rb'["()\\:;\[\]\x00-\x08\x80-\xff]')
+_ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
+_UNQUALIFIED = re.compile(rb"\s*+([^<>@]*+<\s*+)?(%b(?:\.%b)*+)\s*+(?(1)>\s*+)" % (_ATOM, _ATOM))
+
+
+def complete(local_part: str, domain: str) -> str:
+    """The address of a mailbox that was given without its domain (RFC 6409 4.2)."""
+    return f"{local_part}@{domain}"
+
+
+class Submission:
+    """Completes one message while its content passes through. A header section is over within the first block or so.
+
+    Added, where they lack: Date, Message-ID, and From with the reverse-path. Completed with the host name: addresses
+    in From, Sender, To and Cc that are a plain word. The fields of a message that is signed (DKIM, ARC) or was sent
+    on (Resent-) stay as they are, and it is given none that its signature names.
+    """
+
+    __slots__ = ("_done", "_head", "_hostname", "_now", "_queue_id", "_sender")
+
+    def __init__(self, hostname: str, queue_id: str, sender: str, now: float) -> None:
+        """sender: the reverse-path as "local@domain", "" for the null one. now: in seconds since 1970."""
+        self._hostname = hostname
+        self._queue_id = queue_id
+        self._sender = sender
+        self._now = now
+        self._head = b""
+        self._done = False
+
+    def feed(self, block: bytes) -> bytes:
+        """The next block of content; what is to be kept of it, and of what was held back before."""
+        if self._done:
+            return block
+        seen = len(self._head)
+        head = self._head + block if seen else block
+        # An empty line may also be the first, and the header section empty.
+        found = -2 if head.startswith(b"\r\n") else head.find(_END, max(seen - 3, 0))
+        if found == -1 and len(head) <= _LIMIT:
+            self._head = head
+            return b""
+        self._done = True
+        self._head = b""
+        return head if found == -1 else self._completed(head, found + 2)
+
+    def finish(self) -> bytes:
+        """No more comes; what was held back, of a message without an empty line."""
+        if self._done:
+            return b""
+        self._done = True
+        head, self._head = self._head, b""
+        return self._completed(head, len(head))
+
+    def _completed(self, content: bytes, end: int) -> bytes:
+        """The content, whose header section ends at a position, behind the line end of its last field.
+
+        Fields are added before the first one: there they are fields even if some line among the others is none.
+        """
+        if end and not _FIRST_LINE.match(content):
+            return self._missing_fields(b"", frozenset()) + b"\r\n" + content  # it begins with its body
+        header = b"\r\n" + content[:end].lower()
+        if any(name in header for name in _SETTLED):
+            return self._missing_fields(header, _signed_names(header)) + content
+        return self._missing_fields(header, frozenset()) + self._qualified(content, header)
+
+    def _missing_fields(self, header: bytes, signed: frozenset[bytes]) -> bytes:
+        """The fields to add, each with its line end; signed: in lower case, those that are not to be added."""
+        fields = ""
+        if _lacks(header, b"date") and b"date" not in signed:
+            fields += f"Date: {mail_date(self._now)}\r\n"
+        if self._sender and _lacks(header, b"from") and b"from" not in signed:
+            fields += f"From: {self._sender}\r\n"
+        if _lacks(header, b"message-id") and b"message-id" not in signed:
+            fields += f"Message-ID: <{self._queue_id}@{self._hostname}>\r\n"
+        return fields.encode()
+
+    def _qualified(self, content: bytes, header: bytes) -> bytes:
+        """The content with its plain words completed to addresses."""
+        pieces: list[bytes] = []
+        done = 0
+        for field in _ADDRESSES.finditer(header):
+            value = field[1]
+            if value.count(b"@") > value.count(b",") or _INVOLVED.search(value):
+                continue
+            start, end = field.start(1) - 2, field.end(1) - 2
+            pieces += (content[done:start], self._qualified_list(content[start:end]))
+            done = end
+        return b"".join((*pieces, content[done:])) if pieces else content
+
+    def _qualified_list(self, value: bytes) -> bytes:
+        """A list of addresses with its plain words completed."""
+        domain = b"@" + self._hostname.encode()
+        parts = value.split(b",")
+        for number, part in enumerate(parts):
+            word = _UNQUALIFIED.fullmatch(part)
+            if word is not None:
+                at = word.end(2)
+                parts[number] = part[:at] + domain + part[at:]
+        return b",".join(parts)
+
+
+def _lacks(header: bytes, name: bytes) -> bool:
+    """Is there no such field? A blank before the colon is an old habit (RFC 5322 4.5)."""
+    return b"\r\n%b:" % name not in header and not re.search(rb"\r\n%b[ \t]+:" % name, header)
+
+
+def _signed_names(header: bytes) -> frozenset[bytes]:
+    """The fields that the signatures cover, or will not have added (RFC 6376 3.5, 5.4.2)."""
+    names = b":".join(names for field in _SIGNATURE.findall(header) for names in _SIGNED_NAMES.findall(field))
+    return frozenset(name.strip() for name in names.split(b":"))

@@ -1,0 +1,124 @@
+"""Certificates: read from files with words for what is wrong with them, and the question whose they are."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import ExtensionOID, NameOID
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
+
+_NAMES_SHOWN = 5
+_NAME_SHOWN = 100  # characters
+
+
+class TlsProblem(Exception):
+    """TLS cannot be had so. The text names the file and says what to do."""
+
+
+def load_certificates(file: Path) -> list[x509.Certificate]:
+    """The certificates in a file, in order, at least one. Raises `TlsProblem`."""
+    try:
+        return x509.load_pem_x509_certificates(_read(file, "the certificate"))
+    except ValueError as error:
+        raise TlsProblem(
+            f"{file}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----) that can be read"
+        ) from error
+
+
+def load_key(file: Path) -> PrivateKey:
+    """The private key in a file. Raises `TlsProblem`."""
+    try:
+        key = load_pem_private_key(_read(file, "the private key"), None)
+    except TypeError as error:
+        raise TlsProblem(f"{file}: the key has a passphrase; take that off: openssl pkey -in {file} -out …") from error
+    except ValueError as error:
+        raise TlsProblem(
+            f"{file}: holds no private key in PEM (-----BEGIN PRIVATE KEY-----) that can be read"
+        ) from error
+    if not isinstance(key, PrivateKey):
+        raise TlsProblem(f"{file}: the key is of no kind that TLS is used with; make one for EC or RSA")
+    return key
+
+
+def must_match(certificate: Path, chain: Sequence[x509.Certificate], key: Path, private: PrivateKey) -> None:
+    """Is this the key of the first certificate of the chain? Raises `TlsProblem` where it is not."""
+    wanted = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    of_key = [one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == wanted for one in chain]
+    if not any(of_key):
+        raise TlsProblem(f"{key}: is not the key of the certificate in {certificate}; put the two together that belong")
+    if not of_key[0]:
+        raise TlsProblem(
+            f"{certificate}: the certificate of the key must be the first in the file, its authorities after"
+        )
+
+
+def mismatch(certificate: x509.Certificate, host: str) -> str:
+    """Why a certificate is not that of a host, a name or an IP address (RFC 6125 6, RFC 7817 3); "" where it is.
+
+    Only what stands among the alternative names counts, never the common name.
+    """
+    try:
+        if is_address(host):
+            verify_certificate_ip_address(certificate, host)
+        else:
+            verify_certificate_hostname(certificate, host)
+    except (VerificationError, CertificateError, ValueError):
+        names = _hosts(certificate)
+        whose = f"for {', '.join(names)}" if names else "for no host by name"
+        return f"the certificate is {whose}; not for {host}"
+    return ""
+
+
+def personal_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The names of a person or an account: mail addresses, then the common names."""
+    found = _alternative_names(certificate)
+    addresses = found.get_values_for_type(x509.RFC822Name) if found is not None else []
+    common = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return tuple(dict.fromkeys((*addresses, *common)))
+
+
+def is_address(host: str) -> bool:
+    """Is it an IP address, and not a name?"""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _hosts(certificate: x509.Certificate) -> list[str]:
+    """The hosts and addresses that a certificate is for, as many as one wants to read."""
+    found = _alternative_names(certificate)
+    if found is None:
+        return []
+    hosts = found.get_values_for_type(x509.DNSName) + [str(ip) for ip in found.get_values_for_type(x509.IPAddress)]
+    shown = ["".join(char if char.isprintable() else "?" for char in host[:_NAME_SHOWN]) for host in hosts]
+    more = [f"{len(shown) - _NAMES_SHOWN} more"] if len(shown) > _NAMES_SHOWN else []
+    return shown[:_NAMES_SHOWN] + more
+
+
+def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        found = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+    return found if isinstance(found, x509.SubjectAlternativeName) else None
+
+
+def _read(file: Path, what: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise TlsProblem(f"{file}: there is no such file; it must hold {what}, in PEM") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise TlsProblem(f"{file}: {why}; the user that runs this relay must be able to read it") from error

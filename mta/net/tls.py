@@ -1,0 +1,217 @@
+"""TLS of connections: the certificates that this relay shows, and what can be told of a connection that has it.
+
+pyOpenSSL's contexts cannot be changed once a connection has used them. So a context is made whole, then shown: whoever
+connects after a certificate was renewed gets the new one, and open connections keep what they have.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from mta.net.certificates import TlsProblem, load_certificates, load_key, must_match, personal_names
+
+__all__ = ["ServerTls", "TlsProblem", "certificate_names", "describe", "start"]
+
+_NONE: Mapping[str, tuple[Path, Path]] = {}
+
+
+class _State(NamedTuple):
+    """What connections are made with: the context of those that name no host, or one that is not known; the others'
+    by host name, in lower case."""
+
+    usual: SSL.Context
+    by_name: dict[str, SSL.Context]
+
+
+class ServerTls:
+    """The certificates of a listener.
+
+    certificate, key: files in PEM, the certificate first in its file, those that lead to its authority behind it.
+    others: for clients that ask for these host names (SNI). client_ca: a file with the authorities of certificates
+    that clients may show. warnings: what is wrong with the certificates and does not keep them from being used.
+    """
+
+    def __init__(
+        self,
+        certificate: Path,
+        key: Path,
+        others: Mapping[str, tuple[Path, Path]] = _NONE,
+        client_ca: Path | None = None,
+    ) -> None:
+        """Raises `TlsProblem`."""
+        self._usual = certificate, key
+        self._others = {name.lower(): files for name, files in others.items()}
+        self._client_ca = client_ca
+        self.warnings: tuple[str, ...] = ()
+        self._seen = self._look()
+        self._state = self._load()
+
+    def creator(self) -> IOpenSSLServerConnectionCreator:
+        """For `start`. Good for as long as this object lives: each connection gets the certificate of its time."""
+        return _Creator(self)
+
+    def refresh(self) -> bool | str:
+        """Read the files again if they have changed. True: connections get the new ones from now on.
+
+        A text says why they cannot be used; then all stays as it was. It is said once for each change.
+        """
+        seen = self._look()
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            self._state = self._load()
+        except TlsProblem as problem:
+            return str(problem)
+        return True
+
+    def connection(self) -> SSL.Connection:
+        """A connection that waits for its client's first octet."""
+        connection = _ServerConnection(self._state.usual, None)
+        if self._client_ca is not None:
+            connection.set_verify(SSL.VERIFY_PEER, _judge)
+        return connection
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        """What tells whether files have changed: time, size and number of each."""
+        files = [file for pair in (self._usual, *self._others.values()) for file in pair]
+        return [_fingerprint(file) for file in (*files, *([self._client_ca] if self._client_ca else []))]
+
+    def _load(self) -> _State:
+        warnings: list[str] = []
+        state = _State(
+            self._context(*self._usual, warnings),
+            {name: self._context(*files, warnings) for name, files in self._others.items()},
+        )
+        self.warnings = tuple(warnings)
+        return state
+
+    def _context(self, certificate: Path, key: Path, warnings: list[str]) -> SSL.Context:
+        chain = load_certificates(certificate)
+        private = load_key(key)
+        must_match(certificate, chain, key, private)
+        if chain[0].not_valid_after_utc < datetime.now(UTC):
+            day = chain[0].not_valid_after_utc.date()
+            warnings.append(f"{certificate}: the certificate has expired on {day}; clients may refuse it: renew it")
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        # No session is resumed: a client's certificate would not be looked at again, and few come back so soon.
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        try:
+            context.use_certificate(chain[0])
+            for other in chain[1:]:
+                context.add_extra_chain_cert(other)
+            context.use_privatekey(private)
+            context.check_privatekey()
+        except SSL.Error as error:
+            raise TlsProblem(f"{certificate}: OpenSSL does not take it: {reason_of(error)}; get a new one") from error
+        if self._client_ca is not None:
+            _trust(context, self._client_ca)
+        # On each of them, since it may be asked a second time, after the choice (TLS 1.3's HelloRetryRequest).
+        context.set_tlsext_servername_callback(self._choose)
+        return context
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        """The client has named the host that it wants."""
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
+        context = self._state.by_name.get(name)
+        if context is not None:
+            connection.set_context(context)
+
+
+class _ServerConnection(SSL.Connection):
+    """A connection that remembers what was found wrong with its client's certificate."""
+
+    def __init__(self, context: SSL.Context, socket: None) -> None:
+        super().__init__(context, socket)
+        self.shown = False
+        self.is_trusted = True
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _Creator:
+    def __init__(self, tls: ServerTls) -> None:
+        self._tls = tls
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return self._tls.connection()
+
+
+def start(transport: Any, creator: IOpenSSLServerConnectionCreator, producer: Any = None) -> None:
+    """Begin TLS on a server's connection, behind what has been written; its protocol's `handshakeCompleted` says when
+    it is there, and if it fails the connection is lost.
+
+    producer: the streaming producer that is registered with the transport. It goes over to the TLS layer, and is told
+    to go on: Twisted would never tell one that was paused in the clear.
+    """
+    if producer is None:
+        transport.startTLS(creator)
+        return
+    transport.unregisterProducer()
+    transport.startTLS(creator)
+    transport.registerProducer(producer, True)
+    producer.resumeProducing()
+
+
+def describe(transport: Any) -> str:
+    """Protocol and cipher of a connection, as "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" in the clear."""
+    connection = _connection(transport)
+    cipher = connection.get_cipher_name() if connection is not None else None
+    return f"{connection.get_protocol_version_name()} {cipher}" if connection is not None and cipher else ""
+
+
+def certificate_names(transport: Any) -> tuple[str, ...]:
+    """The names that a client's certificate gives it: mail addresses, then the common names.
+
+    () where it showed none, or one that no authority of `client_ca` has signed.
+    """
+    connection = _connection(transport)
+    if not (isinstance(connection, _ServerConnection) and connection.shown and connection.is_trusted):
+        return ()
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    return personal_names(certificate) if certificate is not None else ()
+
+
+def reason_of(error: SSL.Error) -> str:
+    """Why OpenSSL has failed, in its words: "wrong version number"."""
+    if isinstance(error, SSL.SysCallError):
+        return str(error.args[-1])
+    queue = error.args[0] if error.args else ()
+    return str(queue[-1][-1]) if queue else "the other side ended it"
+
+
+def _connection(transport: Any) -> SSL.Connection | None:
+    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+    return handle if isinstance(handle, SSL.Connection) else None
+
+
+def _judge(connection: SSL.Connection, certificate: Any, error: int, depth: int, ok: int) -> bool:
+    """A client's certificate need not be good: one that is not is taken as none, and the handshake goes on."""
+    if isinstance(connection, _ServerConnection):
+        connection.shown = True
+        connection.is_trusted &= bool(ok)
+    return True
+
+
+def _fingerprint(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _trust(context: SSL.Context, authorities: Path) -> None:
+    load_certificates(authorities)
+    try:
+        context.load_verify_locations(str(authorities))
+        context.load_client_ca(str(authorities).encode())
+    except SSL.Error as error:
+        raise TlsProblem(f"{authorities}: OpenSSL does not take it: {reason_of(error)}") from error
