@@ -1,0 +1,95 @@
+"""Authentication: who may log in here, and how. What `IAuthentication` is to the rest of the house."""
+
+from collections.abc import Callable
+from functools import partial
+from secrets import token_bytes, token_hex
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mta.auth.accounts import AccountsFile
+from mta.auth.dovecot import Dovecot
+from mta.auth.exchange import Exchange
+from mta.auth.judge import Judge, Log
+from mta.auth.mechanisms import cram_md5, external, login, plain
+from mta.auth.scram import scram
+from mta.auth.steps import Steps
+from mta.auth.threads import Threads
+from mta.interfaces import IAuthentication, IExchange, LoginFrom
+from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256
+
+# The strongest first, as they are announced; what only Dovecot knows stands before those that show the password.
+_HIDING: Final = ("EXTERNAL", SCRAM_SHA_256, SCRAM_SHA_1, "CRAM-MD5")
+_SHOWING: Final = ("PLAIN", "LOGIN")
+
+
+def _nonce() -> str:
+    return token_hex(18)
+
+
+@implementer(IAuthentication)
+class Authentication:
+    """Both sources of accounts, either of which can be missing, behind the mechanisms that they allow.
+
+    log: `MailLog.event`; each login that fails is a line "login-failed", or "login-not-checked" where that is not the
+    client's doing. nonce: makes what must never come twice; key: a secret of this process.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        log: Log,
+        threads: Threads,
+        hostname: str,
+        accounts: AccountsFile | None = None,
+        dovecot: Dovecot | None = None,
+        nonce: Callable[[], str] = _nonce,
+        key: bytes | None = None,
+    ) -> None:
+        self._clock = clock
+        self._log = log
+        self._hostname = hostname
+        self._nonce = nonce
+        self._judge = Judge(clock, threads, accounts, dovecot, key or token_bytes(32))
+
+    def mechanisms(self, client: LoginFrom) -> tuple[str, ...]:
+        """The mechanisms that some account can use, the strongest first. PLAIN and LOGIN only where the client may."""
+        usable = self._judge.usable()
+        elsewhere = [offer.name for offer in self._judge.offers() if client.plaintext or not offer.plain_text]
+        hiding = [one for one in _HIDING if one in usable and (one != "EXTERNAL" or client.certificate)]
+        others = [one for one in elsewhere if one not in hiding and one not in _SHOWING]
+        showing = [one for one in _SHOWING if client.plaintext and (one in usable or "PLAIN" in elsewhere)]
+        return (*hiding, *others, *showing)
+
+    def begin(self, mechanism: str, client: LoginFrom) -> IExchange | None:
+        """Begin with a mechanism, in upper case; None for one that is not offered to this client."""
+        if mechanism not in self.mechanisms(client):
+            return None
+        return Exchange(self._judge, self._log, mechanism, client, self._steps(mechanism, client))
+
+    def stop(self) -> "Deferred[None]":
+        """Ask nobody any more. Fires when the passwords that are being checked are, within a second."""
+        return self._judge.stop()
+
+    def _steps(self, mechanism: str, client: LoginFrom) -> Callable[[bytes | None], Steps] | None:
+        """How it goes here; None where only Dovecot knows."""
+        judge = self._judge
+        match mechanism:
+            case "PLAIN":
+                return plain
+            case "LOGIN":
+                return login
+            case "EXTERNAL":
+                return partial(external, find=judge.find, names=client.certificate)
+            case "CRAM-MD5" if mechanism in judge.usable():
+                challenge = f"<{self._nonce()}.{int(self._clock.seconds())}@{self._hostname}>"
+                return partial(cram_md5, find=judge.find, challenge=challenge.encode())
+            case "SCRAM-SHA-1" | "SCRAM-SHA-256" if mechanism in judge.usable():
+                elsewhere = judge.is_offered_elsewhere(mechanism)
+                decoy = partial(judge.decoy_form, mechanism)
+                nonce = self._nonce()
+                return lambda first: scram(mechanism, first, judge.find, decoy, nonce, elsewhere)
+            case _:
+                return None
