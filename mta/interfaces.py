@@ -129,6 +129,10 @@ class SpoolFull(Exception):
     """There is less room than the floor (or no room at all): 452 4.3.1."""
 
 
+class Busy(Exception):
+    """Too much of it has been asked for already: try again later."""
+
+
 class SpoolBroken(Exception):
     """The spool cannot be used. The text says what to do."""
 
@@ -175,6 +179,9 @@ class ISpool(Interface):
     def new_id(now: float) -> int:
         """A queue id for a message that we make ourselves, such as a notice."""
 
+    def has_room(size: int) -> bool:
+        """Is there room for a message of so many octets, as far as is known now (RFC 1870 6.3)?"""
+
     def receive(now: float) -> IReception:
         """Begin to keep a message. Raises `SpoolFull` below the floor of free disk."""
 
@@ -206,8 +213,10 @@ class ISpool(Interface):
         """Put claims back untried, as they were."""
 
     def rush(domain: str, destination: str) -> "Deferred[int]":
-        """Make due now what waits for recipients of a domain (".example.org": of its subdomains), or, where that is
-        "", for a destination; pauses of its destinations are over. How many messages there are; held ones stay."""
+        """Make due now what waits for recipients of a domain in lower case (".example.org": of its subdomains), or,
+        where that is "", for a destination; pauses of its destinations are over. What is held stays, and so does what
+        its sender has asked to be released later (RFC 4865). How many messages there are; one that waits in parts may
+        be counted for each. Takes its time where the queue is long: other writes come in between."""
 
     def changes() -> "Deferred[bool]":
         """Has another process written since the last call? (The `mta` command does.)"""
@@ -229,7 +238,13 @@ class IDispatcher(Interface):
         """Try this, for which there is a reservation. content: where it is still at hand."""
 
     def wake(destination: str) -> None:
-        """Something was stored that is due for this destination and was not reserved."""
+        """Something was stored for this destination, due now or later, that was not reserved."""
+
+    def start_queue(domain: str, destination: str) -> "Deferred[int]":
+        """Try at once what waits for a domain (".example.org": its subdomains), or, where that is "", for a
+        destination (ETRN, RFC 1985): how many messages there are. Asked for again within seconds, it is the same
+        answer and no work. Fails with `Busy` where too many others want theirs started.
+        """
 
 
 class Challenge(NamedTuple):
@@ -321,7 +336,10 @@ class ITransport(Interface):
 
 
 class ICheck(Interface):
-    """An operator's own question at RCPT: a list, a quota, a greylist."""
+    """An operator's own question: a list, a quota, a greylist."""
+
+    def client(client_address: str) -> "Deferred[Reply | None]":
+        """Before the greeting. None: welcome. A `Reply`, 554 or 421: greet with it (RFC 5321 3.1)."""
 
     def recipient(client_address: str, helo: str, sender: str, recipient: str) -> "Deferred[Reply | None]":
         """None: no objection. A `Reply` (4yz or 5yz): refuse with it."""

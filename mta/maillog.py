@@ -24,6 +24,7 @@ from mta.message.printable import printable
 
 Sink = Callable[[str], None]
 _ADDRESS_FIELDS = frozenset({"sender", "to", "recipient"})
+_PERSONAL_FIELDS = _ADDRESS_FIELDS | {"account", "login"}
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/@<>[]+,%*?&=~#")
 _NO_ID = "-"
 
@@ -47,7 +48,7 @@ def _field(value: str) -> str:
 @lru_cache(maxsize=4096)
 def _hashed(address: str) -> str:
     """An address that can be followed through a log without being read: 12 digits of SHA-256, the domain kept."""
-    local, at, domain = address.rpartition("@")
+    local, at, domain = address.rpartition("@") if "@" in address else (address, "", "")
     return f"{hashlib.sha256(local.lower().encode()).hexdigest()[:12]}{at}{domain}" if address else ""
 
 
@@ -94,7 +95,7 @@ class LineWriter:
 class MailLog:
     """The events of the mail, as lines for people or as JSON with the same fields.
 
-    format: "text" or "json". addresses: "full" or "hashed" (the local part, in sender and recipients).
+    format: "text" or "json". addresses: "full" or "hashed" (the local part, in senders, recipients and accounts).
     """
 
     def __init__(self, sink: Sink, clock: IReactorTime, style: str = "text", addresses: str = "full") -> None:
@@ -122,7 +123,7 @@ class MailLog:
 
     @staticmethod
     def _hide(name: str, value: Any) -> Any:
-        if name not in _ADDRESS_FIELDS or value is None:
+        if name not in _PERSONAL_FIELDS or value is None:
             return value
         return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
 

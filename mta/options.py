@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
 from mta.config.load import find, load
+from mta.config.logging_in import check_files
 from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.maillog import LineWriter
@@ -99,10 +100,15 @@ def makeService(options: Options) -> IService:
     twistd: Any = options.parent or {}
     try:
         config = load(find(options.subOptions["config"], os.environ))
+        check_files(config)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
-    return StartedByTwistd(config, Ground(reactor, sink=_log_of(twistd, reactor)), twistd)
+    try:
+        return StartedByTwistd(config, Ground(reactor, sink=_log_of(twistd, reactor)), twistd)
+    except CannotStart as error:
+        sys.stderr.write(f"mta: {error}\n")
+        raise SystemExit(1) from None
 
 
 def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:

@@ -4,42 +4,60 @@ import random
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
+from mta.auth.accounts import AccountsFile
+from mta.auth.authentication import Authentication
+from mta.auth.dovecot import Dovecot
+from mta.auth.logins import Logins, Upstream
+from mta.auth.threads import Threads
+from mta.config.accounts import read_accounts
 from mta.config.model import Config
 from mta.config.model import Listener as ListenerEntry
+from mta.config.problems import ConfigError
+from mta.config.reading import read_password
 from mta.delivery.attempt import Means
 from mta.delivery.manager import Manager
 from mta.delivery.notifier import Notifier
 from mta.dns.resolver import ThreadedResolver
-from mta.inbound.conversation import House
 from mta.inbound.door import Doorkeeper, DoorLimits
+from mta.inbound.house import House
 from mta.inbound.listener import Listener, ListenerFactory
+from mta.inbound.manners import Manners
+from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
-from mta.interfaces import ICheck, IResolver, SpoolBroken
+from mta.interfaces import IAuthentication, ICheck, IResolver, SpoolBroken
 from mta.maillog import LineWriter, MailLog, Observer
 from mta.net import eager
 from mta.net.local import is_local
+from mta.net.tls import ServerTls, TlsProblem
+from mta.policy.addressing import Addressing
 from mta.policy.retry import deadline
 from mta.policy.routing import Via
 from mta.policy.window import WindowLimits, pauses_within
-from mta.smtp.server import ServerSettings
 from mta.spool.disk import Disk
 from mta.spool.sqlite import SqliteSpool
 from mta.transports.connector import Connector
+from mta.transports.fitting import Fitter
 from mta.transports.lmtp import LmtpTransport
+from mta.transports.opener import Opener
 from mta.transports.pool import Pool
 from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
 
 GRACE = 10.0  # seconds that transactions and deliveries in flight have when the relay is stopped
+RENEWAL = 10.0  # seconds between two looks whether certificates have changed
 FAREWELL = 2.0  # seconds that next hops have after that to answer QUIT, before connections are cut
 
 _logger = Logger()
@@ -83,7 +101,8 @@ class Relay(MultiService):
         self._ground = ground
         reactor, chance = ground.reactor, ground.chance
         hostname, postmaster = config.hostname, config.postmaster
-        routing, retry = config.routing(), config.retry_policy()
+        routing, retry, directory = config.routing(), config.retry_policy(), config.directory()
+        addressing = Addressing(directory, routing, postmaster)
 
         self.log = MailLog(ground.sink or _to_twisted, reactor, config.log.format, config.log.addresses)
         self.spool = SqliteSpool(
@@ -98,14 +117,15 @@ class Relay(MultiService):
             is_ourselves=self._is_ourselves,
             refuse_private=config.dns.private_exchangers == "refuse",
         )
-        parts = (reactor, hostname, finder, Connector(reactor, self.pool), self.pool)
+        opener = Opener(reactor, hostname, Connector(reactor, self.pool), logins=_logins(config))
+        parts = (reactor, finder, opener, self.pool, Fitter(self._in_thread))
         smtp, lmtp = SmtpTransport(*parts), LmtpTransport(*parts)
         means = Means(
             clock=reactor,
             spool=self.spool,
-            transports={Via.MX: smtp, Via.SMTP: smtp, Via.LMTP: lmtp, Via.LMTP_UNIX: lmtp},
-            route=routing.decide,
-            notifier=Notifier(hostname, postmaster, retry, routing.decide, self.spool.new_id),
+            transports={Via.MX: smtp, Via.SMTP: smtp, Via.SMTPS: smtp, Via.LMTP: lmtp, Via.LMTP_UNIX: lmtp},
+            route=addressing.decide,
+            notifier=Notifier(hostname, postmaster, retry, addressing.decide, self.spool.new_id, addressing.resolve),
             policy=retry,
             chance=chance,
             log=self.log.event,
@@ -116,6 +136,9 @@ class Relay(MultiService):
         self.door = Doorkeeper(
             reactor, hostname, DoorLimits(limits.connections, limits.connections_per_client), self.log
         )
+        self._authentication = self._who_may_log_in()
+        self._porch = Porch(reactor, self.log)
+        self._certificates: dict[Path | None, ServerTls] = {}  # by the authority of clients' certificates
         self._house = House(
             hostname,
             postmaster,
@@ -125,15 +148,20 @@ class Relay(MultiService):
                 self.manager,
                 self.log,
                 reactor.seconds,
-                deadline=lambda received: deadline(retry, received, warned=False),
+                deadline=lambda since, by, by_mode: deadline(retry, since, False, by, by_mode),
                 max_received=limits.received,
             ),
             access=config.access(),
             routing=routing,
+            directory=directory,
+            addressing=addressing,
+            authentication=self._authentication,
             checks=checks,
             max_recipients=limits.recipients,
         )
         self._listeners = [self._listener(entry) for entry in config.listen]
+        self._renewal = LoopingCall(self._renew)
+        self._renewal.clock = reactor
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
@@ -157,6 +185,11 @@ class Relay(MultiService):
         except SpoolBroken as error:
             raise CannotStart(str(error)) from error
         self.manager.start()
+        if self._certificates:
+            for one in self._certificates.values():
+                for warning in one.warnings:
+                    self.log.event("alarm", why=warning)
+            self._renewal.start(RENEWAL, now=False)
         self.log.event("started", hostname=self.config.hostname, queued=recovered.messages, unknown=recovered.unknown)
         super().startService()
 
@@ -165,9 +198,14 @@ class Relay(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._renewal.running:
+            self._renewal.stop()
+        self._porch.close()
         await gatherResults([listener.close() for listener in self._listeners])
         await gatherResults([self.door.close(GRACE), self.manager.stop(GRACE)])
         await self.pool.stop(FAREWELL)
+        if self._authentication is not None:
+            await self._authentication.stop()
         await self.spool.stop()
         await self.resolver.stop()
         self.log.event("stopped", hostname=self.config.hostname)
@@ -189,21 +227,86 @@ class Relay(MultiService):
 
     def _listener(self, entry: ListenerEntry) -> Listener:
         address, reactor = entry.address, self._ground.reactor
-
-        def settings(may_relay: bool) -> ServerSettings:
-            return ServerSettings(self.config.limits.message_size, entry.bare_lf, lenient=may_relay)
+        tls = self._certificate(entry.client_ca) if entry.tls != "none" else None
+        manners = Manners(
+            tls=entry.tls if tls is not None else "none",
+            auth=entry.auth,
+            plaintext_auth=entry.plaintext_auth,
+            auth_equals=entry.auth_equals,
+            bare_lf=entry.bare_lf,
+            source_routes=entry.source_routes,
+            vrfy=entry.vrfy,
+            etrn=entry.etrn,
+            proxy_protocol=entry.proxy_protocol,
+            xclient=entry.xclient,
+            message_size=self.config.limits.message_size,
+            recipients=self.config.limits.recipients,
+        )
 
         def listen(factory: Factory) -> IListeningPort:
             if address.path:
                 return eager.listen_unix(reactor, address.path, factory)
             return eager.listen(reactor, address.host, address.port, factory)
 
-        return Listener(str(address), listen, ListenerFactory(self.door, self._house, settings))
+        factory = ListenerFactory(self.door, self._porch, self._house, manners, tls)
+        return Listener(str(address), listen, factory)
+
+    def _who_may_log_in(self) -> IAuthentication | None:
+        """The accounts that there are, in a file, behind Dovecot's socket, or both; None where there are none."""
+        sources, reactor = self.config.accounts, self._ground.reactor
+        if sources is None:
+            return None
+        file = dovecot = None
+        if sources.file is not None:
+            try:
+                file = AccountsFile(sources.file, read_accounts, reactor, self.log.event)
+            except ConfigError as error:
+                raise CannotStart(str(error)) from error
+        if sources.dovecot is not None:
+            socket = UNIXClientEndpoint(reactor, str(sources.dovecot))
+            dovecot = Dovecot(socket.connect, reactor)
+        return Authentication(reactor, self.log.event, Threads(reactor), self.config.hostname, file, dovecot)
+
+    def _certificate(self, client_ca: Path | None) -> ServerTls | None:
+        """What listeners show; None where the configuration names no certificate. Raises `CannotStart`."""
+        tls = self.config.tls
+        if tls.certificate is None or tls.key is None:
+            return None
+        if client_ca not in self._certificates:
+            others = {name: (one.certificate, one.key) for name, one in tls.names.items()}
+            try:
+                self._certificates[client_ca] = ServerTls(tls.certificate, tls.key, others, client_ca)
+            except TlsProblem as problem:
+                raise CannotStart(str(problem)) from problem
+        return self._certificates[client_ca]
+
+    def _renew(self) -> None:
+        """Look whether certificates have changed, for who connects from now on."""
+        for one in self._certificates.values():
+            news = one.refresh()
+            if news is True:
+                self.log.event("certificate", file=str(self.config.tls.certificate), why="read again")
+            elif news:
+                self.log.event("alarm", why=f"{news}; the certificate that was in use stays in use")
+
+    def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
+        """Call a function where the reactor need not wait for it."""
+        reactor = self._ground.reactor
+        if self._ground.inline:
+            return maybeDeferred(work, *arguments)
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work, *arguments)
 
     def _is_ourselves(self, address: str, port: int) -> bool:
         """Do we listen there?"""
         ours = {entry.address.host for entry in self.config.listen if entry.address.port == port}
         return address in ours or (bool(ours & _ANY) and is_local(address))
+
+
+def _logins(config: Config) -> Logins:
+    """How we log in upstream."""
+    files = {name: one.password_file for name, one in config.logins.items()}
+    entries = {name: Upstream(config.logins[name].user, file) for name, file in files.items() if file is not None}
+    return Logins(entries, read_password)
 
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with

@@ -4,10 +4,12 @@ import resource
 
 import click
 
-from mta.cli.common import configured
+from mta.cli.common import NotDone, configured
 from mta.cli.opening import configuration
 from mta.cli.output import count
 from mta.config.dangers import dangers
+from mta.config.logging_in import check_files
+from mta.config.problems import ConfigError
 
 
 @click.command()
@@ -19,6 +21,10 @@ def check(config_file: str | None) -> None:
     as warnings; with them the relay starts.
     """
     config = configuration(config_file)
+    try:
+        check_files(config)
+    except ConfigError as error:
+        raise NotDone(str(error), prefix="") from None
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the relay raises its limit to this one
     found = dangers(config, None if hard == resource.RLIM_INFINITY else hard)
     for problem in found:

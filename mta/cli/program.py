@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "release": ("verbs", "End a hold."),
     "bounce": ("verbs", "Return mail to its senders as failed."),
     "drop": ("verbs", "Remove mail; nobody is told."),
+    "account": ("account", "Who may log in here: add, remove or list accounts."),
     "sink": ("sink", "A toy next hop that prints what it gets."),
 }
 

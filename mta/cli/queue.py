@@ -1,5 +1,6 @@
 """Queue: `mta queue`, what is in the queue, the oldest first, with the totals at the end."""
 
+import shlex
 import time
 from typing import Any, Final
 
@@ -10,11 +11,12 @@ from mta.cli.opening import configuration, desk_of
 from mta.cli.output import count, moment, on_terminal, path, print_columns, print_json, size, span
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
-from mta.spool.listing import QueuedMessage, QueuedRecipient, Totals
+from mta.spool.listing import Held, QueuedMessage, QueuedRecipient, Totals
 from mta.spool.matching import Selection
 
 STATES: Final = ("ready", "active", "deferred", "held")
 HEADER: Final = ("ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE", "NEXT", "LAST REPLY")
+MOST_HELD: Final = 5  # destinations that are named below the totals, where something is held for them
 STYLES: Final = {"ready": "", "active": "cyan", "deferred": "yellow", "held": "magenta"}
 
 
@@ -37,6 +39,7 @@ def queue(
     with desk_of(configuration(config_file)) as desk:
         messages = desk.queue(Selection(to=to, sender=sender), state, limit) if limit else []
         totals = desk.totals()
+        held = desk.held() if totals.held and not as_json else []
     if as_json:
         print_json(to_json(messages, totals))
         return
@@ -45,6 +48,8 @@ def queue(
     elif messages:
         _print_lines(messages, time.time())
     click.echo(_totals(totals, len(messages), limit))
+    for line in _alarms(held):
+        click.echo(line)
 
 
 def to_json(messages: list[QueuedMessage], totals: Totals) -> dict[str, Any]:
@@ -80,6 +85,17 @@ def _totals(totals: Totals, listed: int, limit: int) -> str:
     text += f" ({', '.join(now)})" if now else ""
     text += f", {totals.octets:,} octets"
     return f"{text}; {listed:,} listed (--limit)" if limit and listed == limit < totals.messages else text
+
+
+def _alarms(held: list[Held]) -> list[str]:
+    """What is held after something was said, and how to go on once that has been mended."""
+    lines = [
+        f"held: {count(one.recipients, 'recipient')} for {printable(one.destination)}: {printable(one.last_reply)}; "
+        f"correct it, then: mta release --to {shlex.quote(printable(one.destination))}"
+        for one in held[:MOST_HELD]
+    ]
+    others = len(held) - MOST_HELD
+    return [*lines, f"held: for {count(others, 'other destination')}, too: --state held"] if others > 0 else lines
 
 
 def _next(recipient: QueuedRecipient, now: float) -> str:

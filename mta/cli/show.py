@@ -10,7 +10,7 @@ from mta.cli.opening import configuration, desk_of
 from mta.cli.output import Line, moment, path, print_json, print_lines, span
 from mta.cli.queue import recipient_to_json
 from mta.cli.story import accepted, ends_of, tell
-from mta.message.envelope import format_queue_id
+from mta.message.envelope import Envelope, format_queue_id
 from mta.message.printable import printable
 from mta.spool.history import Story
 from mta.spool.listing import QueuedRecipient
@@ -43,9 +43,11 @@ def show(config_file: str | None, number: int, as_json: bool) -> None:
 def _to_json(story: Story, waiting: tuple[QueuedRecipient, ...]) -> dict[str, Any]:
     """The story for programs: recipients as in the listing, or with the word for their end in place of a state."""
     recipients = [recipient_to_json(one) for one in waiting]
+    here = {one.address for one in waiting}  # who can have been expanded into others and himself
     recipients += [
         {"address": address, "state": end.word, "next_attempt": None, "last_reply": end.reply}
         for address, end in ends_of(story.events).items()
+        if address not in here
     ]
     return {
         "id": format_queue_id(story.id),
@@ -76,17 +78,36 @@ def _facts(story: Story, waiting: tuple[QueuedRecipient, ...], now: float) -> li
     ]
     if story.envelope is not None and story.envelope.notice_for:
         facts.append(Line("notice for", format_queue_id(story.envelope.notice_for)))
+    if story.envelope is not None and (wishes := _wishes(story.envelope)):
+        facts.append(Line("asked for", wishes))
     states = {address: str(end) for address, end in ends_of(story.events).items()}
     states |= {one.address: _state(one, now) for one in waiting}
     addresses = dict.fromkeys([*recipients, *states])
     return facts + [Line("to", f"{path(one)}: {printable(states.get(one, 'not known'))}") for one in addresses]
 
 
+def _wishes(envelope: Envelope) -> str:
+    """What its sender asked for with MAIL, where it is something that few ask for."""
+    wishes = (
+        f"RET={envelope.ret}" if envelope.ret else "",
+        f"ENVID={envelope.envid}" if envelope.envid else "",
+        "SMTPUTF8" if envelope.smtputf8 else "",
+        "REQUIRETLS" if envelope.requiretls else "",
+        f"MT-PRIORITY={envelope.priority}" if envelope.priority else "",
+        f"not to go on before {moment(envelope.released)}" if envelope.released else "",
+        f"delivery by {moment(envelope.by)} ({envelope.by_mode})" if envelope.by else "",
+    )
+    return ", ".join(printable(one) for one in wishes if one)
+
+
 def _state(recipient: QueuedRecipient, now: float) -> str:
     """A recipient who is still in the queue."""
     text = recipient.state
     if recipient.next_attempt is not None and recipient.state == "deferred":
-        text += f", next try {moment(recipient.next_attempt)} (in {span(recipient.next_attempt - now)})"
+        what = "next try" if recipient.attempts or recipient.last_reply else "waits until"
+        text += f", {what} {moment(recipient.next_attempt)} (in {span(recipient.next_attempt - now)})"
+    if recipient.reverse_path is not None:
+        text += f", goes on from {path(recipient.reverse_path)}"
     if recipient.wish:
         text += f", to be settled when the try has ended: {recipient.wish}"
     return f"{text}; last reply: {recipient.last_reply}" if recipient.last_reply else text

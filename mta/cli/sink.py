@@ -19,9 +19,11 @@ from mta.cli.common import NotDone
 from mta.cli.output import moment, path
 from mta.message.printable import printable
 from mta.smtp import replies
-from mta.smtp.command import Command, Data, Helo, Help, Mail, Quit, Rcpt, Vrfy
+from mta.smtp.command import Bdat, Data, Helo, Help, Mail, Quit, Rcpt, Vrfy
+from mta.smtp.events import NEED_OCTETS, Content, EndOfChunk, EndOfContent, Question, Rejected
 from mta.smtp.reply import Reply
-from mta.smtp.server import NEED_OCTETS, Content, EndOfContent, Rejected, ServerSession, ServerSettings
+from mta.smtp.server import ServerSession
+from mta.smtp.settings import ServerSettings
 
 HOSTNAME: Final = "sink.localhost"
 SETTINGS: Final = ServerSettings(message_size=50 * 1024 * 1024, lenient=True)
@@ -113,7 +115,7 @@ class SinkSession(Protocol, TimeoutMixin):
             elif isinstance(event, Rejected):
                 line = event.line[:LINE].decode("ascii", "backslashreplace")
                 self._factory.say(f"{self._now()}  {self._client}  rejected {printable(line)}: {event.reply}")
-            else:
+            elif not isinstance(event, Bdat):  # which is answered when its octets are there
                 session.reply(self._answer(event))
         self._send()
 
@@ -124,7 +126,7 @@ class SinkSession(Protocol, TimeoutMixin):
         self._factory.connections -= 1
         self.setTimeout(None)
 
-    def _answer(self, command: Command) -> Reply:
+    def _answer(self, command: Question) -> Reply:
         match command:
             case Helo():
                 self._helo = command.domain
@@ -141,6 +143,8 @@ class SinkSession(Protocol, TimeoutMixin):
                 return replies.RECIPIENT_OK
             case Data():
                 return replies.START_CONTENT
+            case EndOfChunk():
+                return command.fault or replies.chunk_taken(command.size)
             case Vrfy():
                 return replies.CANNOT_VERIFY
             case Help():

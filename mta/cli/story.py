@@ -12,7 +12,8 @@ from mta.message.timeline import Detail, Event
 
 ENDS: Final = frozenset({"delivered", "failed", "discarded", "expanded", "dropped"})
 _STYLES: Final = {"delivered": "green", "deferred": "yellow", "failed": "red", "held": "magenta", "unknown": "red"}
-_NOTICES: Final = {"failed": "failure", "delayed": "delay"}
+_NOTICES: Final = {"failed": "failure", "delayed": "delay", "delivered": "delivery", "expanded": "expansion"}
+_RECEIVED: Final = frozenset({"client", "helo", "protocol", "sender", "recipients", "size", "login", "tls"})
 _MOST_NAMED: Final = 5  # recipients that one line names
 
 
@@ -60,7 +61,10 @@ def _received(event: Event) -> str:
         return f"made here as a notice about {_text(detail, 'about')}: {size} {sender}"
     address = _text(detail, "client")
     client = f"{_text(detail, 'helo')} [{address}]" if address else f"{_text(detail, 'helo')} over a Unix socket"
-    return f"received from {client} by {_text(detail, 'protocol')}: {size} {sender}"
+    tls, login = _text(detail, "tls"), _text(detail, "login")
+    how = f"{_text(detail, 'protocol')}{f', {tls}' if tls else ''}{f', login {login}' if login else ''}"
+    asked = "".join(f"; {name} {value}" for name, value in detail.items() if name not in _RECEIVED)
+    return f"received from {client} by {how}: {size} {sender}{asked}"
 
 
 def _routed(event: Event) -> str:
@@ -72,7 +76,8 @@ def _attempt(event: Event) -> str:
     tls = _text(detail, "tls") or "without TLS"
     host = _text(detail, "host") or _text(detail, "destination")
     took = f"{_number(detail, 'seconds'):.3g} s"
-    return f"try {_number(detail, 'try'):.0f} at {host}, {tls}, {took}: {_text(detail, 'reply')}"
+    notes = "".join(f"; {note}" for note in _list(detail, "notes"))
+    return f"try {_number(detail, 'try'):.0f} at {host}, {tls}, {took}: {_text(detail, 'reply')}{notes}"
 
 
 def _delivered(event: Event) -> str:
@@ -96,7 +101,8 @@ def _discarded(event: Event) -> str:
 
 
 def _expanded(event: Event) -> str:
-    return f"{_whom(event.detail)} expanded into {_whom(event.detail, 'into')}"
+    into = _whom(event.detail, "into")
+    return f"{_whom(event.detail)} expanded{f' into {into}' if into else ''}"
 
 
 def _notice(event: Event) -> str:

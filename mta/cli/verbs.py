@@ -20,6 +20,7 @@ from mta.delivery.records import bouncing
 from mta.interfaces import Claim, IContent, Record
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
+from mta.policy.addressing import Addressing
 from mta.spool.content import Octets
 from mta.spool.desk import Compose, Desk
 from mta.spool.matching import EVERYTHING, Selection
@@ -168,7 +169,8 @@ def _report_missing(numbers: Sequence[int]) -> None:
 def _composing(config: Config, desk: Desk) -> Compose:
     """Writes the notices of a bounce as the relay does."""
     policy = config.retry_policy()
-    notifier = Notifier(config.hostname, config.postmaster, policy, config.routing().decide, desk.new_id)
+    addressing = Addressing(config.directory(), config.routing(), config.postmaster)
+    notifier = Notifier(config.hostname, config.postmaster, policy, addressing.decide, desk.new_id, addressing.resolve)
     settle = bouncing(notifier, policy, time.time)
 
     def compose(claim: Claim, content: IContent) -> Record:

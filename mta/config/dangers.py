@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Final
 
+from mta.config.local_dangers import local_dangers
+from mta.config.logging_in import login_dangers
 from mta.config.model import Config
 from mta.config.problems import Problem
 from mta.config.units import SocketAddress, format_duration, format_size
@@ -21,15 +23,20 @@ _LEAST_RECIPIENTS: Final = 100
 
 
 def dangers(config: Config, descriptors: int | None = None) -> list[Problem]:
-    """What is unwise, in the order of the file. descriptors: how many files this process may open, if known."""
+    """What is unwise, in the order of the file, what is about the directory last.
+
+    descriptors: how many files this process may open, if known.
+    """
     found = [
         *_about_names(config),
         *_about_listeners(config),
         *_about_routes(config),
         *_about_retry(config),
         *_about_limits(config, descriptors),
+        *login_dangers(config),
     ]
-    return sorted(found, key=lambda problem: problem.line)
+    names = sorted(local_dangers(config), key=lambda problem: problem.line)
+    return [*sorted(found, key=lambda problem: problem.line), *names]
 
 
 def _about_names(config: Config) -> Iterator[Problem]:

@@ -7,16 +7,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mta.config import rules
+from mta.config.directory import DirectoryFile, read_directory
 from mta.config.document import Document, NotYaml, read_document
 from mta.config.model import Config
-from mta.config.problems import ConfigError, Problem, key_path, problems_of, shown
-from mta.config.units import MIB, format_size
+from mta.config.problems import ConfigError, Problem, problems_of, second_keys
+from mta.config.reading import read_text
 
 __all__ = ["ConfigError", "find", "load", "machine_name"]
 
 HERE = Path("etc/mta.yml")
 SYSTEM = Path("/etc/mta/mta.yml")
-_MAX_SIZE = MIB
 
 
 def find(explicit: str | None, environ: Mapping[str, str], cwd: Path = Path(), system: Path = SYSTEM) -> Path:
@@ -43,21 +43,26 @@ def load(path: Path, own_name: str | None = None) -> Config:
     """
     file = str(path)
     try:
-        document = read_document(_read(path))
+        document = read_document(read_text(path, "configuration"))
     except NotYaml as error:
         raise ConfigError([Problem(file, error.line, "", str(error))]) from None
     if document.data is None:
         raise ConfigError([Problem(file, 0, "", "is empty; it must at least name a spool")])
     if not isinstance(document.data, dict):
         raise ConfigError([Problem(file, document.line(()), "", "must hold a mapping, a `key: value` on each line")])
-    context = {"file": file, "document": document, "folder": path.parent.resolve()}
-    problems = _second_keys(file, document)
+    folder = path.parent.resolve()
+    context = {"file": file, "document": document, "folder": folder}
+    problems = second_keys(file, document)
+    try:
+        context["directory"] = _directory(document, folder)
+    except ConfigError as error:
+        problems += [_at_its_key(problem, file, document) for problem in error.problems]
     try:
         config = Config.model_validate({"hostname": own_name or machine_name(), **document.data}, context=context)
     except ValidationError as error:
         problems += problems_of(error, file, document, Config)
     if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line))
+        raise ConfigError(sorted(problems, key=lambda problem: (problem.file != file, problem.line)))
     return config
 
 
@@ -76,28 +81,16 @@ def _is_there(path: Path) -> bool:
         return True  # it cannot be told, so reading it will tell why
 
 
-def _read(path: Path) -> str:
-    """The text of the file, which is small and UTF-8."""
-    try:
-        with path.open("rb") as file:
-            octets = file.read(_MAX_SIZE + 1)
-    except OSError as error:
-        raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}")]) from None
-    if len(octets) > _MAX_SIZE:
-        raise ConfigError(
-            [Problem(str(path), 0, "", f"is larger than {format_size(_MAX_SIZE)}, as no configuration is")]
-        )
-    try:
-        return octets.decode()
-    except UnicodeDecodeError as error:
-        line = octets[: error.start].count(b"\n") + 1
-        raise ConfigError([Problem(str(path), line, "", "is not UTF-8 text")]) from None
+def _directory(document: Document, folder: Path) -> DirectoryFile:
+    """The file of local names, whatever is wrong with the rest. Raises `ConfigError`."""
+    named = document.value(("directory",)) if ("directory",) in document.lines else None
+    if not isinstance(named, str) or not named or not named.isprintable():
+        return DirectoryFile()  # there is none, or the model will say what is wrong with its path
+    return read_directory(Path(os.path.normpath(folder / named)))
 
 
-def _second_keys(file: str, document: Document) -> list[Problem]:
-    return [
-        Problem(
-            file, line, key_path(key), f"stands here again; it is on line {document.line(key)} (got {shown(key[-1])})"
-        )
-        for key, line in document.twice
-    ]
+def _at_its_key(problem: Problem, file: str, document: Document) -> Problem:
+    """What is wrong with a file as a whole, where the configuration names it; else the problem itself."""
+    if problem.line:
+        return problem
+    return Problem(file, document.line(("directory",)), "directory", f"{problem.file} {problem.text}")

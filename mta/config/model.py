@@ -21,9 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-from mta.config import rules
+from mta.config import logging_in, rules
+from mta.config.directory import DirectoryFile
 from mta.config.document import Document, Key
-from mta.config.problems import Problem, key_path
+from mta.config.problems import Mistakes, Problem, key_path
 from mta.config.rules import only
 from mta.config.units import (
     DAYS,
@@ -37,9 +38,10 @@ from mta.config.units import (
     parse_size,
 )
 from mta.policy.access import Access, Network
+from mta.policy.directory import Directory
 from mta.policy.pattern import EVERYBODY, Pattern
 from mta.policy.retry import RetryPolicy
-from mta.policy.routing import Hop, Route, Routing
+from mta.policy.routing import Hop, Route, Routing, Via
 from mta.smtp.reply import Reply
 
 File = Annotated[Path, PlainValidator(rules.file)]
@@ -81,42 +83,32 @@ class Listener(Section):
     address: Annotated[SocketAddress, PlainValidator(rules.listener_address)] = Field(
         description='Where to listen: HOST:PORT, "[IPv6]:PORT", unix:PATH or systemd:NAME.'
     )
-    tls: Annotated[Literal["none", "offered", "required", "implicit"], only("none", "offered", lacking="TLS")] = Field(
+    tls: Literal["none", "offered", "required", "implicit"] = Field(
         default="offered", description="TLS: none, offered (none where there is no certificate), required or implicit."
     )
-    auth: Annotated[Literal["none", "offered", "required"], only("none", lacking="logging in")] = Field(
+    auth: Literal["none", "offered", "required"] = Field(
         default="none", description="Logging in: none, offered or required."
     )
-    plaintext_auth: Annotated[Networks, only((), lacking="logging in")] = Field(
-        default=(), description="Networks whose clients may log in without TLS."
-    )
-    auth_equals: Annotated[StrictBool, only(False, lacking="logging in")] = Field(
-        default=False, description='Announce the old form "AUTH=LOGIN …" as well.'
-    )
-    client_ca: Annotated[File | None, only(None, lacking="TLS")] = Field(
+    plaintext_auth: Networks = Field(default=(), description="Networks whose clients may log in without TLS.")
+    auth_equals: StrictBool = Field(default=False, description='Announce the old form "AUTH=LOGIN …" as well.')
+    client_ca: File | None = Field(
         default=None, description="Certificates that this authority signed may log in with AUTH EXTERNAL."
     )
     bare_lf: Literal["refuse", "fix"] = Field(
         default="refuse",
         description="A line that ends with LF alone: refuse it, or fix it to CRLF. It never ends content.",
     )
-    source_routes: Annotated[
-        Literal["strip", "follow", "refuse"], only("strip", lacking="any other way with source routes")
-    ] = Field(default="strip", description="Paths such as <@a,@b:user@c>: strip to the mailbox, follow, or refuse.")
+    source_routes: Literal["strip", "follow", "refuse"] = Field(
+        default="strip", description="Paths such as <@a,@b:user@c>: strip to the mailbox, follow, or refuse."
+    )
     vrfy: Literal["off", "relaying", "all"] = Field(
         default="relaying",
         description="Who learns something from VRFY and EXPN: nobody, clients that may relay, or all.",
     )
-    etrn: Annotated[Networks, only((), lacking="ETRN")] = Field(
-        default=(), description="Networks that may ETRN, besides the clients that may relay."
-    )
-    proxy_protocol: Annotated[Networks, only((), lacking="the PROXY protocol")] = Field(
-        default=(), description="Networks whose PROXY header is required and believed."
-    )
-    xclient: Annotated[Networks, only((), lacking="XCLIENT")] = Field(
-        default=(), description="Networks that may XCLIENT."
-    )
-    legacy_tls: Annotated[StrictBool, only(False, lacking="TLS")] = Field(
+    etrn: Networks = Field(default=(), description="Networks that may ETRN, besides the clients that may relay.")
+    proxy_protocol: Networks = Field(default=(), description="Networks whose PROXY header is required and believed.")
+    xclient: Networks = Field(default=(), description="Networks that may XCLIENT.")
+    legacy_tls: Annotated[StrictBool, only(False, lacking="TLS 1.0 and 1.1")] = Field(
         default=False, description="TLS 1.0 and 1.1 for old devices, on this listener alone."
     )
 
@@ -145,20 +137,20 @@ class RouteEntry(Section):
         description="mx, smtp://HOST[:PORT], smtps://, lmtp://, lmtp+unix:PATH, discard, or a refusal: 550 5.7.1 text."
     )
     name: str | None = Field(default=None, description="A name, for listings and ETRN #name.")
-    login: Annotated[str | None, only(None, lacking="logging in upstream")] = Field(
-        default=None, description="The entry of logins that this relay logs in with there."
-    )
+    login: str | None = Field(default=None, description="The entry of logins that this relay logs in with there.")
     tls: Annotated[
-        Literal["none", "may", "require", "verify", "dane"], only("none", "may", lacking="TLS to a next hop")
+        Literal["none", "may", "require", "verify", "dane"], only("none", "may", "require", "verify", lacking="DANE")
     ] = Field(default="may", description="TLS there: none, may, require, verify or dane.")
-    eight_bit: Annotated[
-        Literal["convert", "send", "bounce"], only("convert", "send", lacking="a bounce of 8-bit content")
-    ] = Field(default="convert", description="8-bit content, at a hop without 8BITMIME: convert, send or bounce.")
+    eight_bit: Literal["convert", "send", "bounce"] = Field(
+        default="convert", description="8-bit content, at a hop without 8BITMIME: convert, send or bounce."
+    )
 
     @model_validator(mode="after")
     def _is_for_somebody(self) -> "RouteEntry":
         if self.to is None and self.sender is None:
             raise ValueError('needs to or from; to: "*" is for all mail')
+        if isinstance(self.via, Hop) and self.via.via is Via.SMTPS and self.tls == "none":
+            raise Mistakes([(("tls",), "contradicts smtps://, which is TLS; leave it out, or use smtp://")])
         return self
 
     def route(self) -> Route:
@@ -174,8 +166,18 @@ class Login(Section):
 
     user: str = Field(description="The name to log in with.")
     password_file: File | None = Field(default=None, description="A file that holds the password.")
-    oauth2: str | None = Field(default=None, description="The provider that OAuth2 tokens come from.")
-    token_file: File | None = Field(default=None, description="A file that the OAuth2 token is kept in.")
+    oauth2: Annotated[str | None, only(None, lacking="OAuth2")] = Field(
+        default=None, description="The provider that OAuth2 tokens come from."
+    )
+    token_file: Annotated[File | None, only(None, lacking="OAuth2")] = Field(
+        default=None, description="A file that the OAuth2 token is kept in."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_secret(self) -> "Login":
+        if self.password_file is None:
+            raise ValueError("needs password_file, a file that holds the password")
+        return self
 
 
 class Retry(Section):
@@ -193,13 +195,31 @@ class Retry(Section):
     )
 
 
-class Tls(Section):
-    """The certificate that listeners show."""
+class Certificate(Section):
+    """A certificate and its key."""
 
-    certificate: Annotated[File | None, only(None, lacking="TLS")] = Field(
-        default=None, description="Certificates, PEM."
+    certificate: File = Field(description="Certificates, PEM: the host's own, then those that vouch for it.")
+    key: File = Field(description="The private key, PEM.")
+
+
+class Tls(Section):
+    """The certificate that listeners show, read again when it changes."""
+
+    certificate: File | None = Field(
+        default=None, description="Certificates, PEM: the host's own, then those that vouch for it."
     )
-    key: Annotated[File | None, only(None, lacking="TLS")] = Field(default=None, description="The private key, PEM.")
+    key: File | None = Field(default=None, description="The private key, PEM.")
+    names: dict[Annotated[str, PlainValidator(rules.text(rules.hostname, "a host name"))], Certificate] = Field(
+        default={}, description="Other certificates, for clients that ask for these host names (SNI)."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Tls":
+        if self.names and self.certificate is None:
+            raise ValueError("needs certificate and key, for clients that ask for no name")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError(f"needs {'certificate' if self.certificate is None else 'key'} too")
+        return self
 
 
 class Dns(Section):
@@ -275,17 +295,15 @@ class Config(Section):
         default=(),
         description="Where mail goes: the first that matches wins; a recipient that matches none goes by MX.",
     )
-    logins: Annotated[dict[str, Login], only({}, lacking="logging in upstream")] = Field(
-        default={}, description="How this relay logs in upstream, by name."
-    )
+    logins: dict[str, Login] = Field(default={}, description="How this relay logs in upstream, by name.")
     retry: Retry = Field(default=Retry(), description="When mail is tried again, and given up.")
     history: Duration = Field(default=7 * DAYS, description="How long a message's timeline outlives it.")
     tls: Tls = Field(default=Tls(), description="The certificate that listeners show.")
-    accounts: Annotated[File | None, only(None, lacking="logging in")] = Field(
-        default=None, description="The file of those who may log in here."
+    accounts: Annotated[rules.AccountSources | None, PlainValidator(rules.accounts)] = Field(
+        default=None, description="Who may log in here: a file, dovecot:PATH (its auth socket), or a list of both."
     )
-    directory: Annotated[File | None, only(None, lacking="a directory of local names")] = Field(
-        default=None, description="The file of local names: mailboxes, aliases, lists, moved users."
+    directory_file: File | None = Field(
+        default=None, alias="directory", description="The file of local names: mailboxes, aliases, lists, moved users."
     )
     dns: Dns = Field(default=Dns(), description="How the DNS is asked.")
     limits: Limits = Field(default=Limits(), description="Bounds on what comes in.")
@@ -297,16 +315,40 @@ class Config(Section):
 
     _file: str = PrivateAttr("")
     _document: Document = PrivateAttr(default_factory=Document)
+    _local_names: DirectoryFile = PrivateAttr(default_factory=DirectoryFile)
 
     def model_post_init(self, context: Any) -> None:
         """Remember where it was read from. context: as `load` gives it."""
         if context:
             self._file = context["file"]
             self._document = context["document"]
+            self._local_names = context.get("directory", self._local_names)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        found: list[tuple[Key, str]] = [*logging_in.unfit(self)]
+        if self.tls.certificate is None:
+            for number, listener in enumerate(self.listen):
+                if listener.tls in ("required", "implicit"):
+                    found.append((("listen", number, "tls"), "needs a certificate; name one in tls"))
+                if listener.client_ca is not None:
+                    found.append((("listen", number, "client_ca"), "needs TLS; name a certificate in tls"))
+        if found:
+            raise Mistakes(found)
+        return self
 
     def access(self) -> Access:
         """Who may send where."""
         return Access(self.relay.networks, self.relay.domains)
+
+    def directory(self) -> Directory:
+        """The local names; an empty directory where no file of them is named."""
+        return Directory(self._local_names.domains)
+
+    @property
+    def local_names(self) -> DirectoryFile:
+        """The file that they stand in, for what there is to say of it."""
+        return self._local_names
 
     def routing(self) -> Routing:
         """Where mail goes."""

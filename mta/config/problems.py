@@ -64,6 +64,16 @@ def problems_of(error: ValidationError, file: str, document: Document, model: ty
                 yield _problem(file, document, key, _sentence(detail))
 
 
+def second_keys(file: str, document: Document) -> list[Problem]:
+    """Keys that stand twice, of which the first counts."""
+    return [
+        Problem(
+            file, line, key_path(key), f"stands here again; it is on line {document.line(key)} (got {shown(key[-1])})"
+        )
+        for key, line in document.twice
+    ]
+
+
 def key_path(key: Key) -> str:
     """A key as people write it: listen[0].address."""
     path = ""

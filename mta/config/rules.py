@@ -6,7 +6,7 @@ A validator that looks at several values raises `Mistakes`, so that each is repo
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from pydantic import AfterValidator, ValidationInfo
 
@@ -15,13 +15,20 @@ from mta.config.problems import Mistakes, listed
 from mta.config.units import SocketAddress, parse_duration, parse_server, parse_socket_address
 from mta.policy.access import Network, too_wide
 from mta.policy.pattern import Kind, Pattern, parse_domain
-from mta.policy.routing import Hop, Via
+from mta.policy.routing import Hop
 from mta.policy.via import parse_via
 from mta.smtp.address import AddressError, is_address_literal, parse_mailbox
 from mta.smtp.reply import Reply
 
 # Top-level names that are for use inside a house (RFC 2606, RFC 6762 G, ICANN's "internal"): wildcards there are safe.
 _HOUSE_NAMES = frozenset({"corp", "example", "home", "internal", "invalid", "lan", "local", "localhost", "test"})
+
+
+class AccountSources(NamedTuple):
+    """Who is asked about logins, in this order: the file, then the auth socket of a Dovecot."""
+
+    file: Path | None = None
+    dovecot: Path | None = None
 
 
 class _HasAddress(Protocol):
@@ -178,6 +185,26 @@ def file(value: object, info: ValidationInfo) -> Path:
     return _absolute(value, info)
 
 
+def accounts(value: object, info: ValidationInfo) -> AccountSources | None:
+    """A file of accounts, "dovecot:" and the path of an auth socket, or a list of one of each."""
+    if value is None or value == []:
+        return None
+    sources = AccountSources()
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, str) or not one.removeprefix("dovecot:"):
+            raise ValueError("must be the path of a file, dovecot:PATH, or a list of both")
+        path = _absolute(one.removeprefix("dovecot:"), info)
+        if sources.dovecot is not None:
+            raise ValueError("must have Dovecot in the last place, once: it is asked about all names that are left")
+        if one.startswith("dovecot:"):
+            sources = sources._replace(dovecot=path)
+        elif sources.file is None:
+            sources = sources._replace(file=path)
+        else:
+            raise ValueError("must name one file only")
+    return sources
+
+
 def spool(value: object, info: ValidationInfo) -> Path:
     """Where the queue is kept."""
     scheme = value.partition("://")[0] if isinstance(value, str) else ""
@@ -195,12 +222,10 @@ def listener_address(value: object, info: ValidationInfo) -> SocketAddress:
 
 
 def via(value: object, info: ValidationInfo) -> Hop | Reply:
-    """Where a route leads. What needs TLS is not there yet."""
+    """Where a route leads."""
     if not isinstance(value, str):
         raise ValueError("must be text: mx, smtp://HOST, discard or a refusal in quotes")
     onward = parse_via(value)
-    if isinstance(onward, Hop) and onward.via is Via.SMTPS:
-        raise ValueError("not available yet (TLS); use smtp://")
     if isinstance(onward, Hop) and onward.path:
         return Hop(onward.via, path=str(_absolute(onward.path, info)))
     return onward

@@ -17,6 +17,14 @@ wait for the end of a pause: a warning that is owed is sent without a try; a mes
 last try in spite of the pause, unless the destination failed within the last minute, which then counts as the try of
 all messages that end with it. An operator's retry ends a pause within a second.
 
+**When the fault is ours.** A next hop that refuses our login would refuse every message. What is tried then is held,
+not bounced, with an alarm in the log; the destination is paused as if it were down, so that a login is not refused
+once for each message; and what waits behind the pause is warned of as usual, and held at its end.
+
+**What senders may ask for.** A notice of success, where nobody further on will send it (`policy.settlement`); of an
+alias or a list that was expanded, which is a delivery to a destination of its own that is settled without a transport
+(`policy.expansion`); and delivery by a certain time, after which nothing is tried (`policy.retry`).
+
 **What is lost on restart.** Nothing. Each claim that was in flight is still in the spool, and is due again. A message
 whose final reply was on its way, or whose result was not stored yet, can arrive twice, and its timeline says so.
 Windows begin anew; pauses are in the spool. After a long downtime everything gets one try before it is bounced for its

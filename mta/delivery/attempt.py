@@ -12,18 +12,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.delivery.notifier import Notifier
-from mta.delivery.records import compose, header_of, owes_notice
+from mta.delivery.records import UNREADABLE, compose, given_back, owes_notice
 from mta.delivery.rerouting import Route, Sorted, sort_recipients
 from mta.delivery.story import Log, attempts, tell
 from mta.interfaces import Claim, IContent, ISpool, ITransport, Record
 from mta.message.envelope import Envelope, format_queue_id
-from mta.message.outcome import Carried, Outcome, deferred
-from mta.policy.retry import RetryPolicy
+from mta.message.outcome import Carried, Outcome, Result, deferred
+from mta.message.returned import Returned
+from mta.policy.expansion import expand, is_expansion
+from mta.policy.retry import RetryPolicy, is_too_late
 from mta.policy.routing import Hop, Via
 from mta.policy.settlement import Settlement, hold, settle
 
 _BROKEN = deferred(451, "4.3.0", "internal error of this relay; its log has the details")
 _UNREADABLE = deferred(451, "4.3.0", "the content of the message cannot be read from the spool")
+_NOT_TRIED = deferred(451, "4.4.7", "it had not had its turn by then")
+
+_NOTHING = Returned(b"")
 
 Done = Callable[["Attempt", Record, Carried | None], None]
 
@@ -67,8 +72,15 @@ class Attempt:
 
     def carry(self) -> None:
         """Try it."""
+        claim, envelope = self.claim, self.claim.envelope
         try:
-            self._sorted = sort_recipients(self.claim, self._means.route)
+            if is_expansion(claim.destination):
+                self._conclude(expand(envelope, claim.destination), self._means.clock.seconds(), tried=False)
+                return
+            if envelope.by and is_too_late(envelope.by, envelope.by_mode, self._means.clock.seconds()):
+                self._settle((_NOT_TRIED,) * len(envelope.recipients), claim.due)
+                return
+            self._sorted = sort_recipients(claim, self._means.route)
             hop = self._sorted.hop
             if hop is None:
                 self._settle(())
@@ -85,6 +97,9 @@ class Attempt:
 
         tried: it counts as one. Where it does not, those who stay in the queue are due when they were.
         """
+        if is_expansion(self.claim.destination) and not self.claim.wish:
+            self.carry()  # which takes no more
+            return
         try:
             self._settle((outcome,) * len(self._sorted.here), None if tried else self.claim.due)
         except Exception:
@@ -142,13 +157,27 @@ class Attempt:
         settlement = settle(
             envelope, outcomes, claim.attempts, claim.warned, now, means.policy, means.chance, untried_due, claim.wish
         )
+        if settlement.held and self._carried is not None:
+            self._tell_held(settlement)
+        self._conclude(settlement, now, tried)
+
+    def _conclude(self, settlement: Settlement, now: float, tried: bool) -> None:
         if not owes_notice(settlement):
-            self._finish(b"", settlement, now, tried)
+            self._finish(_NOTHING, settlement, now, tried)
         elif self._content is not None:
-            self._finish(self._header(self._content), settlement, now, tried)
+            self._finish(self._given_back(self._content, settlement), settlement, now, tried)
         else:
-            reading = means.spool.content(claim).addCallbacks(self._header, self._headless)
+            reading = self._means.spool.content(self.claim).addCallbacks(
+                self._given_back, self._nothing_to_give, callbackArgs=(settlement,)
+            )
             reading.addCallback(self._finish, settlement, now, tried).addErrback(self._lost)
+
+    def _tell_held(self, settlement: Settlement) -> None:
+        """Somebody must mend something, or no mail goes this way: a line that an operator is woken by."""
+        stuck = [one.outcome for one in settlement.held if one.outcome.result is Result.HELD]
+        if stuck:
+            why = f"mail is held: {stuck[0].reply}"
+            self._means.log("alarm", self.claim.message, destination=self.claim.destination, why=why)
 
     def _with_refused(self, outcomes: Sequence[Outcome]) -> tuple[Envelope, tuple[Outcome, ...]]:
         """All who are settled now: those who were to be carried, and those whom a route refuses."""
@@ -157,16 +186,16 @@ class Attempt:
         envelope = self.claim.envelope._replace(recipients=recipients)
         return envelope, (*outcomes, *(outcome for _, outcome in known.refused))
 
-    def _header(self, content: IContent) -> bytes:
+    def _given_back(self, content: IContent, settlement: Settlement) -> Returned:
         try:
-            return header_of(content)
+            return given_back(content, self.claim.envelope, settlement)
         except OSError:
-            return self._headless(Failure())
+            return self._nothing_to_give(Failure())
 
-    def _headless(self, failure: Failure) -> bytes:
+    def _nothing_to_give(self, failure: Failure) -> Returned:
         """A notice that cannot quote the header is better than none."""
         self._alarm(failure, "its content cannot be read")
-        return b""
+        return UNREADABLE
 
     def _is_too_late(self) -> bool:
         """Has the claim been put back meanwhile? Whoever did so has said what may have become of it."""
@@ -174,12 +203,12 @@ class Attempt:
             self._means.log("unknown", self.claim.message, why="it was put back before its try had ended")
         return self.is_over
 
-    def _finish(self, header: bytes, settlement: Settlement, now: float, tried: bool) -> None:
+    def _finish(self, given: Returned, settlement: Settlement, now: float, tried: bool) -> None:
         if self._is_too_late():
             return
         claim, means = self.claim, self._means
         tries = tuple(attempts(claim, self._carried, now)) if self._carried is not None else ()
-        record = compose(claim, settlement, means.notifier, header, now, tried, tries, self._sorted)
+        record = compose(claim, settlement, means.notifier, given, now, tried, tries, self._sorted)
         tell(means.log, claim, record.events, now)
         self.is_over = True
         self._done(self, record, self._carried)
@@ -196,7 +225,7 @@ class Attempt:
         self._alarm(failure, "its result could not be settled")
         now = self._means.clock.seconds()
         envelope, outcomes = self._with_refused(self._outcomes or (_BROKEN,) * len(self._sorted.here))
-        self._finish(b"", hold(envelope, outcomes, self.claim.attempts + 1, now), now, tried=True)
+        self._finish(_NOTHING, hold(envelope, outcomes, self.claim.attempts + 1, now), now, tried=True)
 
     def _alarm(self, failure: Failure, why: str) -> None:
         number = self.claim.message

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from mta.interfaces import Claim, Pause
 from mta.message.outcome import Carried, Outcome, Result, deferred
+from mta.policy.settlement import put_off
 from mta.policy.window import Window, WindowLimits, allowed, answered, is_paused, lifted, opened, refused
 
 _SERVICE_NOT_AVAILABLE = 421
@@ -82,17 +83,21 @@ class Destination:
             self.window = after = answered(before, limits, settled)
             return Pause(0.0, 0, "") if before.failures and not after.failures else None
         self.refusal = refusal
-        self.window = after = refused(before, limits, now, self.running, not carried.reached, chance)
+        down = not carried.reached or refusal.result is Result.HELD
+        self.window = after = refused(before, limits, now, self.running, down, chance)
         if after.failures == before.failures:
             return None
         return Pause(after.paused_until, after.failures, str(refusal.reply))
 
     def last_outcome(self, claim: Claim) -> Outcome:
-        """Why a claim of it still waits, as far as anybody knows."""
+        """Why a claim of it still waits, as far as anybody knows. It does: others are held, it is only put off."""
         if self.refusal is not None and not claim.attempts:
-            return self.refusal
+            return put_off(self.refusal) if self.refusal.result is Result.HELD else self.refusal
         said = _REPLY.fullmatch(claim.last_reply)
-        return deferred(int(said[1]), said[2] or "", said[3]) if said else _CONGESTED
+        if said is None:
+            return _CONGESTED
+        outcome = deferred(int(said[1]), said[2] or "", said[3])
+        return put_off(outcome) if outcome.reply.is_permanent else outcome
 
     def lift(self) -> None:
         """End its pause: an operator wants it tried."""
@@ -100,10 +105,13 @@ class Destination:
 
 
 def _refusal(carried: Carried) -> Outcome | None:
-    """The outcome that stands for the whole destination: nobody was reached, or all that was said was 421.
+    """The outcome that stands for the whole destination: nobody was reached, or all that was said was 421, or all
+    are held, which is for a fault on our side that concerns whatever goes there.
 
     Where nobody was reached and yet all is settled, the DNS has given a final answer, and the destination is not down.
     """
+    if all(outcome.result is Result.HELD for outcome in carried.outcomes):
+        return carried.outcomes[0]
     deferred = [outcome for outcome in carried.outcomes if outcome.result is Result.DEFERRED]
     if not carried.reached:
         return deferred[0] if deferred else None

@@ -8,7 +8,7 @@ claimed ahead, and the rest stays where it is.
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -20,9 +20,10 @@ from mta.delivery.history import History
 from mta.delivery.lookout import UNSURE, Lookout
 from mta.delivery.recorder import AGAIN, Recorder
 from mta.delivery.records import interrupted, untouched
+from mta.delivery.starts import Starts
 from mta.delivery.trouble import report
 from mta.delivery.turns import Bounds, Turns
-from mta.interfaces import Claim, Due, IContent, IDispatcher, Pause, Record
+from mta.interfaces import Busy, Claim, Due, IContent, IDispatcher, Pause, Record
 from mta.maillog import timestamp
 from mta.message.outcome import Carried, Outcome
 from mta.policy.retry import Step, next_step
@@ -58,6 +59,7 @@ class Manager:
         self._deadlines = Deadlines(self._clock, self._spool, self._take_overdue)
         self._history = History(self._clock, self._spool, history)
         self._lookout = Lookout(self._clock, self._spool, self._destinations, self._found, self._deadlines.look, poll)
+        self._starts = Starts(self._clock, self._spool, self._lookout.look)
         self._started = self._clock.seconds()
         self._grace: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
@@ -137,6 +139,12 @@ class Manager:
             one.more = True
         self._turn(one)
 
+    def start_queue(self, domain: str, destination: str) -> "Deferred[int]":
+        """See `IDispatcher`."""
+        if self._stopped is not None:
+            return fail(Busy("this relay is shutting down"))
+        return self._starts.start(domain, destination)
+
     # Turns
 
     def _turn(self, one: Destination) -> None:
@@ -161,7 +169,8 @@ class Manager:
     def _found(self, due: Due) -> None:
         one = self._destinations.wake(due.destination, due.failures)
         if one.is_paused(self._clock.seconds()) and not one.unrecorded and one.paused_look < self._lookout.looks:
-            # The spool knew of the pause when it was asked, and knows of it no more: an operator has ended it.
+            # The spool knew of the pause when it was asked, and knows of it no more: an operator has ended it, or
+            # a client has had its queue started.
             one.lift()
         one.more = not one.is_paused(self._clock.seconds())
         self._turn(one)
@@ -182,6 +191,9 @@ class Manager:
         one.claiming = False
         if len(claims) >= limit:
             one.more = True
+        if not claims:
+            # It may have been woken for what is due later, as mail is that its sender holds back: look when that is.
+            self._lookout.expect(self._clock.seconds() + UNSURE)
         self._sort(one, claims, overdue=False)
         self._turn(one)
         self._stop_if_done()
@@ -210,7 +222,7 @@ class Manager:
         for claim in claims:
             step = next_step(
                 policy,
-                claim.envelope.received,
+                claim.envelope.queued_since,
                 claim.warned,
                 claim.due if overdue else now,
                 now,
@@ -219,6 +231,8 @@ class Manager:
                 one.window.refused_at,
                 self._started,
                 claim.wish,
+                claim.envelope.by,
+                claim.envelope.by_mode,
             )
             if step is Step.TRY:
                 one.ready.append(claim)
@@ -226,7 +240,7 @@ class Manager:
                 self._decide(one, claim, returned_by_operator(), tried=False)
             elif step is Step.EXPIRE:
                 self._decide(one, claim, one.refusal or one.last_outcome(claim), tried=True)
-            elif step is Step.WARN:
+            elif step is Step.WARN or step is Step.RETURN:
                 self._decide(one, claim, one.last_outcome(claim), tried=False)
             elif overdue:
                 self._postpone(one, claim, now)

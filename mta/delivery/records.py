@@ -7,30 +7,38 @@ from mta.delivery.notifier import Notifier
 from mta.delivery.rerouting import Sorted
 from mta.delivery.story import departures, ends, notice
 from mta.interfaces import Claim, IContent, NewMessage, Record, Waiting
+from mta.message.envelope import Envelope
 from mta.message.header import header_block
+from mta.message.returned import LARGEST_HEADER, LARGEST_WHOLE, Returned, returned
 from mta.message.timeline import Event
 from mta.policy.retry import RetryPolicy, deadline
 from mta.policy.settlement import Settlement, returned_by_operator, settle
 
 LOOK_AGAIN = 300.0  # seconds until a delivery past its deadline is brought up again, where it still waits for its turn
-LARGEST_HEADER = 64 * 1024  # octets of the original's header section that a notice quotes
+UNREADABLE = Returned(b"", why="it cannot be read any more")
 
 
 def owes_notice(settlement: Settlement) -> bool:
-    """Has somebody to be told? Then the header of the message is needed."""
-    return bool(settlement.failure or settlement.delay)
+    """Has somebody to be told? Then something of the message is needed."""
+    return bool(settlement.failure or settlement.delay or settlement.success)
 
 
-def header_of(content: IContent) -> bytes:
-    """The header section of a message, for a notice. Raises `OSError` where the content cannot be read."""
-    return header_block(content.blocks(), LARGEST_HEADER)
+def given_back(content: IContent, envelope: Envelope, settlement: Settlement) -> Returned:
+    """What a notice gives back of a message: its header, or all of it, where the sender asked for that with RET=FULL
+    and it fails (RFC 3461 4.3). Raises `OSError` where the content cannot be read."""
+    if envelope.ret != "FULL" or not settlement.failure or envelope.requiretls:
+        return Returned(header_block(content.blocks(), LARGEST_HEADER))
+    if content.size > LARGEST_WHOLE:
+        return Returned(header_block(content.blocks(), LARGEST_HEADER), why="the message is too big to be returned")
+    whole = b"".join(content.blocks())
+    return returned(header_block([whole], LARGEST_HEADER), whole)
 
 
 def compose(
     claim: Claim,
     settlement: Settlement,
     notifier: Notifier,
-    header: bytes,
+    given: Returned,
     now: float,
     tried: bool,
     before: tuple[Event, ...] = (),
@@ -38,17 +46,20 @@ def compose(
 ) -> Record:
     """The record of a settlement.
 
-    header: quoted in notices. tried: there was a try. before: what happened on the way. known: where the recipients
-    are routed now, if anybody has asked.
+    given: what notices give back of the message. tried: there was a try. before: what happened on the way. known:
+    where the recipients are routed now, if anybody has asked.
     """
     events = [*before, *ends(settlement, now, tried)]
     notices: list[NewMessage] = []
     if settlement.failure:
-        notices.append(notifier.failure(claim, settlement.failure, settlement.addressee, header, now))
+        notices.append(notifier.failure(claim, settlement.failure, settlement.addressee, given, now))
         events.append(notice("failed", notices[-1], now))
     if settlement.delay:
-        notices.append(notifier.delay(claim, settlement.delay, header, now))
+        notices.append(notifier.delay(claim, settlement.delay, given, now))
         events.append(notice("delayed", notices[-1], now))
+    if settlement.success:
+        notices.append(notifier.success(claim, settlement.success, given, now))
+        events.append(notice("expanded" if settlement.expanded else "delivered", notices[-1], now))
     waiting = [
         Waiting(
             left.recipients,
@@ -63,7 +74,7 @@ def compose(
         for left in settlement.remaining
     ]
     if known is not None and (known.moved or known.discarded):
-        until = deadline(notifier.policy, claim.envelope.received, claim.warned)
+        until = _deadline(claim, notifier.policy)
         waiting += [
             Waiting(group.recipients, group.destination, now, until, claim.attempts, claim.warned, claim.last_reply)
             for group in known.moved
@@ -74,12 +85,12 @@ def compose(
 
 def untouched(claim: Claim, policy: RetryPolicy, now: float) -> Waiting:
     """A claim as it was, with a deadline that lies ahead."""
-    until = max(deadline(policy, claim.envelope.received, claim.warned), now + LOOK_AGAIN)
+    until = _deadline(claim, policy)
     return Waiting(
         claim.envelope.recipients,
         claim.destination,
         claim.due,
-        until,
+        until if until > now else now + LOOK_AGAIN,
         claim.attempts,
         claim.warned,
         claim.last_reply,
@@ -103,6 +114,11 @@ def bouncing(notifier: Notifier, policy: RetryPolicy, now: Callable[[], float]) 
         settlement = settle(
             claim.envelope, outcomes, claim.attempts, claim.warned, at, policy, Random(0), claim.due, wish="bounce"
         )
-        return compose(claim, settlement, notifier, header_of(content), at, tried=False)
+        return compose(claim, settlement, notifier, given_back(content, claim.envelope, settlement), at, tried=False)
 
     return bounce
+
+
+def _deadline(claim: Claim, policy: RetryPolicy) -> float:
+    envelope = claim.envelope
+    return deadline(policy, envelope.queued_since, claim.warned, envelope.by, envelope.by_mode)

@@ -7,7 +7,7 @@ from mta.delivery.rerouting import Sorted
 from mta.interfaces import Claim, NewMessage
 from mta.maillog import timestamp
 from mta.message.envelope import format_queue_id
-from mta.message.outcome import Carried
+from mta.message.outcome import Carried, Result
 from mta.message.timeline import Detail, Event
 from mta.policy.settlement import Settled, Settlement
 
@@ -45,6 +45,8 @@ def ends(settlement: Settlement, at: float, tried: bool) -> list[Event]:
     Nothing is told of those who go on waiting where there was no try. Where nobody is told of a failure, it says why.
     """
     events = _grouped("delivered", settlement.delivered, at)
+    if settlement.expanded:
+        events.append(Event(at, "expanded", {"recipients": _addresses(settlement.expanded)}))
     if settlement.failed:
         events += _grouped("failed", settlement.failed, at)
         if settlement.silence:
@@ -52,7 +54,7 @@ def ends(settlement: Settlement, at: float, tried: bool) -> list[Event]:
     if settlement.deferred and tried:
         events += _grouped("deferred", settlement.deferred, at, next=round(settlement.remaining[0].due, 3))
     if settlement.held:
-        events += _grouped("held", settlement.held, at, why=settlement.silence)
+        events += _held(settlement, at)
     unknown = [one for one in (*settlement.deferred, *settlement.failed) if one.outcome.unknown]
     if unknown:
         events.append(Event(at, "unknown", {"recipients": _addresses(unknown)}))
@@ -60,7 +62,7 @@ def ends(settlement: Settlement, at: float, tried: bool) -> list[Event]:
 
 
 def notice(about: str, message: NewMessage, at: float) -> Event:
-    """A notice was made. about: "failed" or "delayed"."""
+    """A notice was made. about: "failed", "delayed", "delivered" (or relayed), "expanded"."""
     return Event(at, "notice", {"about": about, "id": format_queue_id(message.id)})
 
 
@@ -89,6 +91,16 @@ def tell(log: Log, claim: Claim, events: Iterable[Event], at: float) -> None:
         elif kind == "delivered":
             fields["age"] = round(at - claim.envelope.received, 3)
         log(kind, claim.message, **fields)
+
+
+def _held(settlement: Settlement, at: float) -> list[Event]:
+    """Why somebody is held: what has to be mended here, or that nobody could be told."""
+    stuck = [one for one in settlement.held if one.outcome.result is Result.HELD]
+    events = _grouped("held", stuck, at)
+    for event in events:
+        event.detail["why"] = event.detail["reply"]
+    others = [one for one in settlement.held if one.outcome.result is not Result.HELD]
+    return events + _grouped("held", others, at, why=settlement.silence)
 
 
 def _grouped(kind: str, settled: Sequence[Settled], at: float, **more: Detail) -> list[Event]:

@@ -1,156 +1,174 @@
-"""Conversation: what each command of a session is answered with, and what a transaction has gathered so far.
+"""Conversation: what each command of a session is answered with.
 
-The language decides what is well formed and in order before anything arrives here; who may send where is
-`policy/access.py`, where it goes `policy/routing.py`. An answer is a `Reply`, or a Deferred of one where somebody has
-to be asked first: the session waits, so that pipelined commands keep their order.
+The language decides what is well formed and in order before anything arrives here. What belongs to a mail transaction
+is `transaction`'s, logging in is `login`'s, VRFY, EXPN and ETRN are `inquiries`'. An answer is a `Reply`, or a
+Deferred of one where somebody has to be asked first: the session waits, so that pipelined commands keep their order.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from mta.inbound.reception import Keeping, Reception
-from mta.interfaces import ICheck, SpoolBroken, SpoolFull
-from mta.message.envelope import Client, Recipient
-from mta.policy.access import Access
-from mta.policy.routing import Routing
+from mta.inbound.house import House
+from mta.inbound.inquiries import expand, start_queue, verify
+from mta.inbound.login import Login
+from mta.inbound.manners import Manners
+from mta.inbound.transaction import Answer, Transaction
+from mta.inbound.visitor import Visitor
 from mta.smtp import replies
-from mta.smtp.command import Command, Data, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Vrfy
+from mta.smtp.command import (
+    Auth,
+    Bdat,
+    Command,
+    Data,
+    Etrn,
+    Expn,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    Starttls,
+    Vrfy,
+    Xclient,
+)
+from mta.smtp.events import AuthResponse, Content, EndOfChunk, EndOfContent
 from mta.smtp.reply import Reply
-from mta.smtp.server import Content, EndOfContent
-
-Answer = Reply | Deferred[Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What all conversations share."""
-
-    hostname: str
-    postmaster: str
-    keeping: Keeping
-    access: Access
-    routing: Routing
-    checks: Sequence[ICheck]
-    max_recipients: int
+from mta.smtp.settings import ServerSettings
+from mta.smtp.xclient import parse_xclient
 
 
 class Conversation:
-    """One session's answers. `address` is the client's, "" on a Unix socket."""
+    """One session's answers."""
 
-    __slots__ = ("_body", "_destinations", "_extended", "_house",
-        "_keywords", "_recipients", "_sender", "address", "helo",
-                 "may_relay", "reception")  # fmt: skip
+    __slots__ = ("_house", "_login", "_manners", "_transaction", "can_encrypt", "visitor")
 
-    def __init__(self, house: House, address: str, keywords: tuple[str, ...]) -> None:
-        """keywords: the extensions, as the answer to EHLO lists them."""
+    def __init__(self, house: House, manners: Manners, address: str) -> None:
+        """address: the client's, "" on a Unix socket. can_encrypt: a certificate is at hand."""
         self._house = house
-        self._keywords = keywords
-        self.address = address
-        self.may_relay = house.access.may_relay(address)
-        self.helo = ""
-        self.reception: Reception | None = None
-        self._extended = False
-        self._forget_transaction()
+        self._manners = manners
+        self._transaction: Transaction | None = None
+        self._login: Login | None = None
+        self.visitor = Visitor(house, manners, address)
 
-    def _forget_transaction(self) -> None:
-        if self.reception is not None:
-            self.reception.abandon()
-        self.reception = None
-        self._sender = ""
-        self._body = ""
-        self._recipients = 0
-        # Forward-paths by the name of their next hop; made at the first RCPT, so that idle sessions have none.
-        self._destinations: dict[str, list[Recipient]] | None = None
+    @property
+    def address(self) -> str:
+        """The client's address."""
+        return self.visitor.address
+
+    @property
+    def settings(self) -> ServerSettings:
+        """What the client is offered now."""
+        return self.visitor.settings
+
+    def greet(self) -> Deferred[Reply] | None:
+        """The greeting, where somebody has to be asked for it; None for the usual one."""
+        return Deferred.fromCoroutine(self._ask_checks()) if self._house.checks else None
+
+    async def _ask_checks(self) -> Reply:
+        for check in self._house.checks:
+            objection = await check.client(self.address)
+            if objection is not None:
+                self._house.keeping.log.event("refused", client=self.address, why=str(objection))
+                return objection
+        return replies.greeting(self._house.hostname)
+
+    def secured(self, tls: str, certificate: tuple[str, ...]) -> None:
+        """The connection is encrypted now. tls: protocol and cipher. certificate: the client's own names, verified."""
+        self._forget_transaction()
+        self.visitor.secured(tls, certificate)
 
     def lost(self) -> None:
         """The client has gone; what it had not finished is forgotten."""
         self._forget_transaction()
 
     def answer(self, command: Command) -> Answer:
-        """The answer to a command that is well formed and in order."""
+        """The answer to a command that is well formed and in order; to BDAT its content is one (`end_chunk`)."""
         return _ANSWERS[type(command)](self, command)
 
-    def _helo(self, command: Helo) -> Answer:
-        self._forget_transaction()
-        self.helo = command.domain
-        self._extended = command.extended
-        hostname = self._house.hostname
-        return replies.ehlo(hostname, self._keywords) if command.extended else replies.helo(hostname)
+    # The transaction
 
     def _mail(self, command: Mail) -> Answer:
         self._forget_transaction()
-        self._sender = command.reverse_path.address
-        self._body = command.body
+        begun = Transaction.begin(self._house, self._manners, self.visitor, command)
+        if isinstance(begun, Reply):
+            return begun
+        self._transaction = begun
         return replies.SENDER_OK
 
     def _rcpt(self, command: Rcpt) -> Answer:
-        house = self._house
-        if self._recipients >= house.max_recipients:
-            return replies.TOO_MANY_RECIPIENTS
-        address = command.forward_path.address
-        if "@" not in address:
-            # The one mailbox that needs no domain is <postmaster> (RFC 5321 4.5.1).
-            address = house.postmaster
-        else:
-            permission = house.access.judge(self.may_relay, address)
-            if not permission.allowed:
-                self._log_refusal(address, permission.why)
-                return replies.RELAYING_DENIED
-        decision = house.routing.decide(self._sender, address)
-        if decision.refusal is not None:
-            self._log_refusal(address, decision.why)
-            return decision.refusal
-        hop = decision.hop
-        assert hop is not None
-        if house.checks:
-            return self._ask_checks(address, hop.destination)
-        return self._take(address, hop.destination)
-
-    def _take(self, address: str, destination: str) -> Reply:
-        if self._destinations is None:
-            self._destinations = {}
-        self._destinations.setdefault(destination, []).append(Recipient(address))
-        self._recipients += 1
-        return replies.RECIPIENT_OK
-
-    def _ask_checks(self, address: str, destination: str) -> Deferred[Reply]:
-        async def ask() -> Reply:
-            for check in self._house.checks:
-                objection = await check.recipient(self.address, self.helo, self._sender, address)
-                if objection is not None:
-                    self._log_refusal(address, str(objection))
-                    return objection
-            return self._take(address, destination)
-
-        return Deferred.fromCoroutine(ask())
+        return self._current.recipient(command)
 
     def _data(self, command: Data) -> Answer:
-        destinations = self._destinations
-        assert destinations, "the language lets DATA through only after a RCPT that was taken"
-        client = Client(self.address, self.helo, "ESMTP" if self._extended else "SMTP")
-        try:
-            self.reception = Reception(self._house.keeping, client, self._sender, destinations)
-        except (SpoolFull, SpoolBroken) as error:
-            self._house.keeping.log.event("refused", client=self.address, why=str(error))
-            return replies.DISK_FULL if isinstance(error, SpoolFull) else replies.LOCAL_ERROR
-        return replies.START_CONTENT
+        return self._current.data()
 
-    def content(self, piece: Content) -> "Deferred[None] | None":
+    def begin_chunk(self, command: Bdat) -> None:
+        """A chunk of content is coming."""
+        self._current.begin_chunk()
+
+    def content(self, piece: Content) -> Deferred[None] | None:
         """Some content. A Deferred means: read no more until it fires."""
-        return self.reception.write(piece.octets) if self.reception is not None else None
+        return self._transaction.content(piece.octets) if self._transaction is not None else None
+
+    def end_chunk(self, end: EndOfChunk) -> Answer:
+        """A chunk has arrived that is not the last one."""
+        answer = self._current.end_chunk(end)
+        if not answer.is_positive:
+            self._forget_transaction()
+        return answer
 
     def finish(self, end: EndOfContent) -> Answer:
         """The content is complete: keep the message, and answer for it."""
-        reception, self.reception = self.reception, None
-        assert reception is not None, "content comes only after a 354"
-        answer = reception.finish(end, self._body)
-        if isinstance(answer, Reply):
-            self._house.keeping.log.event("refused", client=self.address, sender=self._sender, why=str(answer))
+        answer = self._current.finish(end)
         self._forget_transaction()
         return answer
+
+    @property
+    def _current(self) -> Transaction:
+        assert self._transaction is not None, "the language lets nothing of a transaction through without a MAIL"
+        return self._transaction
+
+    def _forget_transaction(self) -> None:
+        if self._transaction is not None:
+            self._transaction.abandon()
+            self._transaction = None
+
+    # The session
+
+    def _helo(self, command: Helo) -> Answer:
+        self._forget_transaction()
+        visitor = self.visitor
+        visitor.helo, visitor.extended = command.domain, command.extended
+        hostname = self._house.hostname
+        return replies.ehlo(hostname, visitor.settings.keywords) if command.extended else replies.helo(hostname)
+
+    def _starttls(self, command: Starttls) -> Answer:
+        return replies.READY_FOR_TLS
+
+    def _auth(self, command: Auth) -> Answer:
+        begun = Login.begin(self._house, self.visitor, command.mechanism)
+        if isinstance(begun, Reply):
+            return begun
+        self._login = begun
+        return self._login.respond(command.initial)
+
+    def respond(self, response: AuthResponse) -> Answer:
+        """The answer to the client's next word in an AUTH exchange."""
+        assert self._login is not None, "the language lets a response through only after a challenge"
+        return self._login.respond(response.octets)
+
+    def _xclient(self, command: Xclient) -> Answer:
+        try:
+            told = parse_xclient(command.attributes)
+        except ValueError as error:
+            return replies.wrong_parameter("XCLIENT", str(error))
+        self._house.keeping.log.event("xclient", client=self.address, told=command.attributes)
+        self._forget_transaction()
+        self.visitor.presented(told)
+        return replies.greeting(self._house.hostname)
 
     def _rset(self, command: Rset) -> Answer:
         self._forget_transaction()
@@ -162,17 +180,20 @@ class Conversation:
     def _help(self, command: Help) -> Answer:
         return replies.help_on(command.topic)
 
-    def _vrfy(self, command: Vrfy) -> Answer:
-        return replies.CANNOT_VERIFY
-
     def _quit(self, command: Quit) -> Answer:
         self._forget_transaction()
         return replies.bye(self._house.hostname)
 
-    def _log_refusal(self, recipient: str, why: str) -> None:
-        self._house.keeping.log.event(
-            "refused", client=self.address, helo=self.helo, sender=self._sender, to=recipient, why=why
-        )
+    # What it asks
+
+    def _vrfy(self, command: Vrfy) -> Answer:
+        return verify(self._house, self._manners, self.visitor, command)
+
+    def _expn(self, command: Expn) -> Answer:
+        return expand(self._house, self._manners, self.visitor, command)
+
+    def _etrn(self, command: Etrn) -> Answer:
+        return start_queue(self._house, self._manners, self.visitor, command)
 
 
 _ANSWERS: dict[type[Command], Callable[[Conversation, Any], Answer]] = {
@@ -184,5 +205,10 @@ _ANSWERS: dict[type[Command], Callable[[Conversation, Any], Answer]] = {
     Noop: Conversation._noop,
     Help: Conversation._help,
     Vrfy: Conversation._vrfy,
+    Expn: Conversation._expn,
+    Etrn: Conversation._etrn,
+    Starttls: Conversation._starttls,
+    Auth: Conversation._auth,
+    Xclient: Conversation._xclient,
     Quit: Conversation._quit,
 }

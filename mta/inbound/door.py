@@ -15,9 +15,9 @@ from twisted.internet.protocol import Protocol
 
 from mta.maillog import MailLog
 from mta.smtp import replies
+from mta.smtp.events import Rejected
 from mta.smtp.limits import SERVER_COMMAND, SERVER_CONTENT
 from mta.smtp.reply import Reply, render
-from mta.smtp.server import Rejected
 
 _SWEEP = 1.0
 # Beyond the limit a client is told so (421); with this many more waiting to be told, connections are just closed.

@@ -6,10 +6,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
-from mta.inbound.conversation import Conversation, House
+from mta.inbound.conversation import Conversation
 from mta.inbound.door import Doorkeeper
+from mta.inbound.house import House
+from mta.inbound.manners import Manners
 from mta.inbound.protocol import InboundProtocol
-from mta.smtp.server import ServerSession, ServerSettings
+from mta.inbound.proxy import Porch
+from mta.net.tls import ServerTls
+from mta.policy.access import in_networks
+from mta.smtp.server import ServerSession
 
 
 class ListenerFactory(Factory):
@@ -17,23 +22,31 @@ class ListenerFactory(Factory):
 
     noisy = False
 
-    def __init__(self, door: Doorkeeper, house: House, settings: Callable[[bool], ServerSettings]) -> None:
-        """settings: of the language, for a client that may relay (who is treated leniently) or may not."""
+    def __init__(
+        self, door: Doorkeeper, porch: Porch, house: House, manners: Manners, tls: ServerTls | None = None
+    ) -> None:
+        """tls: the certificate to show; None where there is none."""
         self._door = door
+        self._porch = porch
         self._house = house
-        self._settings = {may_relay: settings(may_relay) for may_relay in (False, True)}
+        self._manners = manners
+        self._tls = tls
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         address: str = getattr(addr, "host", "") or ""
         if address.startswith("::ffff:"):
             address = address.removeprefix("::ffff:")  # IPv4 seen through an IPv6 socket (RFC 4291 2.5.5.2)
+        if in_networks(address, self._manners.proxy_protocol):
+            return self._porch.admit(address, self._build)
+        return self._build(address)
+
+    def _build(self, address: str) -> Protocol | None:
         objection = self._door.objection(address)
         if objection is not None:
             return self._door.refuse(address, objection)
-        settings = self._settings[self._house.access.may_relay(address)]
-        conversation = Conversation(self._house, address, settings.keywords)
-        session = ServerSession(self._house.hostname, settings)
-        return InboundProtocol(self._door, session, conversation)
+        conversation = Conversation(self._house, self._manners, address)
+        session = ServerSession(self._house.hostname, conversation.settings)
+        return InboundProtocol(self._door, session, conversation, self._tls, self._manners.tls == "implicit")
 
 
 class Listener:

@@ -1,13 +1,14 @@
 """Protocol: octets from a connection to the language, answers from the conversation to the wire.
 
 It knows nothing of mail. It keeps the order (while an answer is being found nothing more is read from the session),
-slows a client down that sends faster than the disk takes it, and says how long a client may take.
+slows a client down that sends faster than the disk takes it, says how long a client may take, and has the connection
+encrypted when it is time.
 """
 
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,17 +16,22 @@ from zope.interface import implementer
 
 from mta.inbound.conversation import Conversation
 from mta.inbound.door import Doorkeeper
+from mta.inbound.transaction import Answer
+from mta.net.tls import ServerTls, certificate_names, describe, start
 from mta.smtp import replies
+from mta.smtp.command import Bdat
+from mta.smtp.events import NEED_OCTETS, AuthResponse, Content, EndOfChunk, EndOfContent, Question, Rejected
 from mta.smtp.reply import Reply
-from mta.smtp.server import NEED_OCTETS, Content, EndOfContent, Rejected, ServerSession
+from mta.smtp.server import ServerSession
 
 _log = Logger()
 
 # A pipelining client may be this far ahead (octets) of an answer that is still being found.
 _READ_AHEAD = 65536
+_HANDSHAKE = 60.0  # seconds that a client has for the TLS handshake
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener, IHalfCloseableProtocol)
 class InboundProtocol(Protocol):
     """One connection. `deadline` is when it is to be cut off, in seconds since 1970; the door looks at it.
 
@@ -34,7 +40,17 @@ class InboundProtocol(Protocol):
 
     transport: Any
 
-    def __init__(self, door: Doorkeeper, session: ServerSession, conversation: Conversation) -> None:
+    def __init__(
+        self,
+        door: Doorkeeper,
+        session: ServerSession,
+        conversation: Conversation,
+        tls: ServerTls | None = None,
+        implicit: bool = False,
+    ) -> None:
+        """tls: what STARTTLS begins. implicit: it begins with the connection (RFC 8314)."""
+        self._tls = tls
+        self._implicit = implicit
         self._door = door
         self._session = session
         self._conversation = conversation
@@ -43,6 +59,7 @@ class InboundProtocol(Protocol):
         self._gone = False
         self._paused = False
         self._unread = False
+        self._heard_all = False
         self._closed = False
         self._content_from = 0.0
         self._content_octets = 0
@@ -57,8 +74,46 @@ class InboundProtocol(Protocol):
         self._door.entered(self)
         self.deadline = self._door.now() + self._door.limits.idle
         self.transport.registerProducer(self, True)
-        self._session.greet()
-        self._send()
+        if self._implicit:
+            self._begin_tls()
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        greeting = self._conversation.greet()
+        if greeting is None:
+            self._session.greet()
+            self._send()
+            return
+        self._waiting = True
+        greeting.addCallbacks(self._greeted, self._failed_to_greet).addErrback(self._broken)
+
+    def _greeted(self, reply: Reply) -> None:
+        self._waiting = False
+        self._session.greet(reply)
+        self._go_on()
+        self._set_deadline()
+
+    def _failed_to_greet(self, failure: Failure) -> None:
+        _log.failure("no greeting could be found for {address}", failure, address=self._conversation.address)
+        self._greeted(replies.shutting_down(self._door.hostname))
+
+    def _begin_tls(self) -> None:
+        """The handshake comes next; `handshakeCompleted` says when it is done."""
+        assert self._tls is not None, "TLS is offered only where there is a certificate"
+        self.deadline = self._door.now() + _HANDSHAKE
+        start(self.transport, self._tls.creator(), self)
+
+    def handshakeCompleted(self) -> None:
+        """The connection is encrypted: what was said before does not count (RFC 3207 4.2)."""
+        self._conversation.secured(describe(self.transport), certificate_names(self.transport))
+        self.deadline = self._door.now() + self._door.limits.idle
+        if self._implicit:
+            self._session.change(self._conversation.settings)
+            self._greet()
+        else:
+            self._session.reset_for_tls(self._conversation.settings)
+            self._go_on()
 
     def dataReceived(self, data: bytes) -> None:
         self._session.receive(data)
@@ -87,16 +142,30 @@ class InboundProtocol(Protocol):
             answered = True
             if isinstance(event, Rejected):
                 self._door.rejected(self, event)
-                continue
-            answer = conversation.finish(event) if isinstance(event, EndOfContent) else conversation.answer(event)
-            if isinstance(answer, Reply):
-                self._reply(answer)
+            elif isinstance(event, Bdat):
+                conversation.begin_chunk(event)
             else:
-                self._wait_for_answer(answer)
+                answer = self._answer_to(event)
+                if isinstance(answer, Reply):
+                    self._reply(answer)
+                else:
+                    self._wait_for_answer(answer)
         self._going = False
         self._send()
         if answered or session.in_content:
             self._set_deadline()
+        if session.awaits_handshake and not self._gone:
+            self._begin_tls()
+
+    def _answer_to(self, event: Question) -> Answer:
+        conversation = self._conversation
+        if isinstance(event, EndOfContent):
+            return conversation.finish(event)
+        if isinstance(event, EndOfChunk):
+            return conversation.end_chunk(event)
+        if isinstance(event, AuthResponse):
+            return conversation.respond(event)
+        return conversation.answer(event)
 
     def _set_deadline(self) -> None:
         """A command, or the next part of the content, has its time from now (RFC 5321 4.5.3.2.7).
@@ -131,10 +200,13 @@ class InboundProtocol(Protocol):
         self._set_deadline()
 
     def _reply(self, reply: Reply) -> None:
-        self._session.reply(reply)
-        if not (self._door.open or self._session.in_transaction):
+        session = self._session
+        session.reply(reply)
+        if session.settings is not self._conversation.settings:
+            session.change(self._conversation.settings)
+        if not (self._door.open or session.in_transaction):
             # The relay is going down: this transaction was let end, and was the last one here.
-            self._session.shut_down(replies.shutting_down(self._door.hostname))
+            session.shut_down(replies.shutting_down(self._door.hostname))
 
     def _failed(self, failure: Failure) -> None:
         """Somebody who was asked could not answer. That is a fault of ours; the client may try again."""
@@ -186,7 +258,7 @@ class InboundProtocol(Protocol):
         octets = self._session.octets_to_send()
         if octets:
             self.transport.write(octets)
-        if self._session.closing and not (self._waiting or self._closed):
+        if (self._session.closing or self._heard_all) and not (self._waiting or self._closed):
             self._closed = True
             self.transport.unregisterProducer()  # or the connection would wait for it before it closes
             self.transport.loseConnection()
@@ -217,6 +289,17 @@ class InboundProtocol(Protocol):
     def cut_off(self) -> None:
         """Close at once, whatever is under way."""
         self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent its last octet, and may wait for its replies yet (TCP's half-closed connection).
+
+        Exim does so behind the last message of a session. Without its 250 it would send that message again.
+        """
+        self._heard_all = True
+        self._send()
+
+    def writeConnectionLost(self) -> None:
+        """Never: this side closes both directions at once."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True  # what it had sent ahead is not taken up any more

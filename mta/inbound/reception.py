@@ -1,28 +1,33 @@
 """Reception: one message on its way into the spool, from the first octet of its content to the 250."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mta.interfaces import Claim, IDispatcher, IReception, ISpool, NewDelivery, SpoolBroken, SpoolFull
 from mta.maillog import MailLog
-from mta.message.envelope import Client, Envelope, Recipient, format_queue_id
+from mta.message.envelope import Envelope, Recipient, format_queue_id
 from mta.message.header import TraceCounter
-from mta.message.timeline import Event
+from mta.message.submission import Submission
+from mta.message.timeline import Detail, Event
 from mta.message.trace import received_field
+from mta.policy.addressing import Expanded
+from mta.policy.expansion import ALIAS, LIST, owes_notice
 from mta.smtp import replies
+from mta.smtp.events import EndOfContent
 from mta.smtp.reply import Reply
-from mta.smtp.server import EndOfContent
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """Where received messages go: what a reception needs of the rest of the house.
 
-    deadline: when somebody must look at a message received at a given time, even if it cannot be tried (its delay
-    warning or its end). max_received: Received fields beyond which a message is in a loop (RFC 5321 6.3).
+    deadline: when somebody must look at a message that waits since a given time, even if it cannot be tried: its delay
+    warning or its end, which a wish for delivery by some time brings nearer (`by`, `by_mode`). max_received: Received
+    fields beyond which a message is in a loop (RFC 5321 6.3).
     """
 
     hostname: str
@@ -30,27 +35,74 @@ class Keeping:
     dispatcher: IDispatcher
     log: MailLog
     now: Callable[[], float]
-    deadline: Callable[[float], float]
+    deadline: Callable[[float, float, str], float]
     max_received: int
+
+
+class Group(NamedTuple):
+    """Recipients who share a next hop and a reverse-path. reverse_path: None for that of the transaction."""
+
+    destination: str
+    reverse_path: str | None
+    recipients: list[Recipient]
+
+
+class Expansion(NamedTuple):
+    """A forward-path that stood for others."""
+
+    recipient: Recipient
+    kind: Expanded
+    into: tuple[str, ...]
+
+    def is_told_of(self, sender: str) -> bool:
+        """Does the sender want a notice of it? Where one address stood for another, that one's host answers."""
+        return self.kind is not Expanded.FORWARD and owes_notice(sender, self.recipient)
+
+    def event(self, at: float) -> Event:
+        """How the recipient has ended."""
+        return Event(at, "expanded", {"recipients": [self.recipient.address], "into": list(self.into)})
 
 
 class Reception:
     """Keeps one message. Nothing is in the queue until `finish` has been answered; `abandon` forgets it all."""
 
-    __slots__ = ("_begun", "_client", "_destinations", "_keeping", "_kept", "_sender", "_size", "_trace")
+    __slots__ = (
+        "_begun",
+        "_draft",
+        "_expansions",
+        "_groups",
+        "_keeping",
+        "_kept",
+        "_size",
+        "_submission",
+        "_trace",
+    )
 
-    def __init__(self, keeping: Keeping, client: Client, sender: str, destinations: dict[str, list[Recipient]]) -> None:
-        """destinations: the forward-paths by the name of their next hop. Raises `SpoolFull` below the floor."""
+    def __init__(
+        self,
+        keeping: Keeping,
+        draft: Envelope,
+        groups: Sequence[Group],
+        forward_path: str = "",
+        expansions: Sequence[Expansion] = (),
+        submitted: bool = False,
+    ) -> None:
+        """draft: the envelope, as far as it is known before the content. forward_path: the only one that the client
+        gave, for the trace field; "" where it gave several. submitted: the content is to be completed as a submission
+        (RFC 6409 8). Raises `SpoolFull` below the floor.
+        """
         now = keeping.now()
         self._keeping = keeping
-        self._client = client
-        self._sender = sender
-        self._destinations = destinations
+        self._draft = draft
+        self._groups = groups
+        self._expansions = expansions
         self._kept: IReception = keeping.spool.receive(now)
         self._begun = False
         self._trace = TraceCounter()
-        forward_paths = [one.address for group in destinations.values() for one in group]
-        field = received_field(keeping.hostname, client, self._kept.id, forward_paths, now)
+        self._submission = (
+            Submission(keeping.hostname, format_queue_id(self._kept.id), draft.sender, now) if submitted else None
+        )
+        field = received_field(keeping.hostname, draft.client, self._kept.id, forward_path, now)
         self._size = len(field)
         self._kept.write(field)
 
@@ -63,6 +115,8 @@ class Reception:
                 octets = b"\r\n" + octets
         if not self._trace.done:
             self._trace.feed(octets)
+        if self._submission is not None:
+            octets = self._submission.feed(octets)
         self._size += len(octets)
         return self._kept.write(octets)
 
@@ -70,7 +124,7 @@ class Reception:
         """The client has gone, or what it sent cannot be taken."""
         self._kept.discard()
 
-    def finish(self, end: EndOfContent, body: str) -> "Reply | Deferred[Reply]":
+    def finish(self, end: EndOfContent) -> "Reply | Deferred[Reply]":
         """All of the content is here: what to answer it with. A 250 is given only for what is on stable storage."""
         fault = end.fault
         if fault is None and self._trace.fields > self._keeping.max_received:
@@ -78,32 +132,53 @@ class Reception:
         if fault is not None:
             self.abandon()
             return fault
+        if self._submission is not None and (rest := self._submission.finish()):
+            self._size += len(rest)
+            self._kept.write(rest)
         now = self._keeping.now()
-        groups = self._destinations
-        recipients = tuple(one for group in groups.values() for one in group)
-        envelope = Envelope(self._sender, recipients, now, self._size, self._client, body, end.eight_bit, end.dotted)
-        deadline = self._keeping.deadline(now)
-        reserve = self._keeping.dispatcher.reserve
-        deliveries = [
-            NewDelivery(destination, tuple(group), now, deadline, reserve(destination))
-            for destination, group in groups.items()
-        ]
-        received = Event(
-            now,
-            "received",
-            {
-                "client": self._client.address,
-                "helo": self._client.helo,
-                "protocol": self._client.protocol,
-                "sender": self._sender,
-                "recipients": [one.address for one in recipients],
-                "size": self._size,
-            },
+        deliveries = [self._delivery(group, now) for group in self._groups]
+        if self._expansions:
+            deliveries += self._told_of(now)
+        recipients = deliveries[0].recipients if len(deliveries) == 1 else _all_recipients(deliveries)
+        envelope = self._draft._replace(
+            recipients=recipients, received=now, size=self._size, eight_bit=end.eight_bit, dotted=end.dotted
         )
-        committed = self._kept.commit(envelope, deliveries, (received,))
+        client = envelope.client
+        detail: dict[str, Detail] = {
+            "client": client.address,
+            "helo": client.helo,
+            "protocol": client.protocol,
+            "sender": envelope.sender,
+            "recipients": [one.address for one in recipients],
+            "size": self._size,
+        }
+        if client.login:
+            detail["login"] = client.login
+        if client.tls:
+            detail["tls"] = client.tls
+        events = [Event(now, "received", detail)]
+        events += [one.event(now) for one in self._expansions if not one.is_told_of(envelope.sender)]
+        committed = self._kept.commit(envelope, deliveries, events)
         return committed.addCallbacks(
             self._accepted, self._refused, callbackArgs=(envelope, deliveries), errbackArgs=(deliveries,)
         )
+
+    def _delivery(self, group: Group, now: float) -> NewDelivery:
+        """A group as the spool keeps it: tried at once where there is a place for it, unless it is held."""
+        keeping, draft = self._keeping, self._draft
+        due = max(now, draft.released)
+        deadline = keeping.deadline(due, draft.by, draft.by_mode)
+        eager = not draft.released and keeping.dispatcher.reserve(group.destination)
+        return NewDelivery(group.destination, tuple(group.recipients), due, deadline, eager, group.reverse_path)
+
+    def _told_of(self, now: float) -> Iterator[NewDelivery]:
+        """Expansions whose sender wants to hear of them: each ends, with its notice, as if it were a delivery."""
+        for one in self._expansions:
+            if one.is_told_of(self._draft.sender):
+                name = LIST if one.kind is Expanded.LIST else ALIAS
+                eager = self._keeping.dispatcher.reserve(name)
+                deadline = self._keeping.deadline(now, 0.0, "")
+                yield NewDelivery(name, (one.recipient,), now, deadline, eager)
 
     def _accepted(self, claims: list[Claim], envelope: Envelope, deliveries: Sequence[NewDelivery]) -> Reply:
         """It is on stable storage. Those deliveries that were reserved are ours to try, from memory."""
@@ -112,8 +187,9 @@ class Reception:
         keeping.log.event(
             "received",
             number,
-            client=self._client.address or "unix",
-            helo=self._client.helo,
+            client=envelope.client.address or "unix",
+            helo=envelope.client.helo,
+            login=envelope.client.login or None,
             sender=envelope.sender,
             size=envelope.size,
             recipients=len(envelope.recipients),
@@ -134,3 +210,7 @@ class Reception:
         failure.trap(SpoolFull, SpoolBroken)
         self._keeping.log.event("refused", self._kept.id, why=failure.getErrorMessage())
         return replies.DISK_FULL if failure.check(SpoolFull) else replies.LOCAL_ERROR
+
+
+def _all_recipients(deliveries: Sequence[NewDelivery]) -> tuple[Recipient, ...]:
+    return tuple(recipient for one in deliveries for recipient in one.recipients)

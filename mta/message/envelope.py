@@ -51,7 +51,8 @@ class Envelope(NamedTuple):
     What few messages have: auth: AUTH= of RFC 4954 5, decoded ("local@domain", "<>"; "" not given). smtputf8: it was
     asked for (RFC 6531). requiretls: likewise (RFC 8689). priority: -9 to 9 (RFC 6710). by: when it must have been
     delivered, in seconds since 1970, 0 for no such wish; by_mode: what to do then, "R" (return it) or "N" (say so),
-    with "T" behind it where each relay is to be told of (RFC 2852).
+    with "T" behind it where each relay is to be told of (RFC 2852). released: when its sender wants it to go on, which
+    is when its age begins (RFC 4865); 0 for at once.
     """
 
     sender: str
@@ -72,6 +73,12 @@ class Envelope(NamedTuple):
     priority: int = 0
     by: float = 0.0
     by_mode: str = ""
+    released: float = 0.0
+
+    @property
+    def queued_since(self) -> float:
+        """When its time in the queue began, from which retries, warnings and its end are counted."""
+        return self.released or self.received
 
     def to_json(self) -> str:
         """All of it but the recipients, who are kept with the delivery that they wait in."""

@@ -19,7 +19,7 @@ class Event(NamedTuple):
 
     received     client, helo, protocol, sender, recipients, size, login, tls
     routed       to (destination), recipients, why
-    attempt      destination, try (number from 1), host, tls, seconds, reply, dialogue, notes (what was done to the mail)
+    attempt      destination, try (number from 1), host, tls, seconds, reply, dialogue; notes: what was done to the mail
     delivered    recipients, host, reply
     deferred     recipients, reply, next (seconds since 1970)
     failed       recipients, reply, host

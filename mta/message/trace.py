@@ -21,24 +21,24 @@ def mail_date(at: float) -> str:
 
 
 def address_literal(address: str) -> str:
-    """An IP address as a literal of RFC 5321 4.1.3; "" for the empty address of a Unix socket."""
-    if not address:
+    """An IP address as a literal of RFC 5321 4.1.3; "" for a Unix socket's, and for one that is not known."""
+    if not address or address == "unknown":
         return ""
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def received_field(hostname: str, client: Client, number: int, recipients: list[str], at: float) -> bytes:
+def received_field(hostname: str, client: Client, number: int, forward_path: str, at: float) -> bytes:
     """The field, with its line ends.
 
-    The forward-path is named only where there is one recipient: RFC 5321 7.6, since with more it would tell each of
-    the others. What the client called itself is given only where it has the form of a name.
+    forward_path: "" where there are several, since it would tell each recipient of the others (RFC 5321 7.6). What
+    the client called itself is given only where it has the form of a name.
     """
     name = client.helo if _HELO.match(client.helo) else "unknown"
     literal = address_literal(client.address)
     origin = f"from {name} ({literal})" if literal else f"from {name}"
     lines = [f"Received: {origin}", f"\tby {hostname} with {client.protocol} id {format_queue_id(number)}"]
-    if len(recipients) == 1:
-        lines.append(f"\tfor <{recipients[0]}>")
+    if forward_path:
+        lines.append(f"\tfor <{forward_path}>")
     lines[-1] += ";"
     date = _date(int(at))
     if len(lines[-1]) + len(date) < _FOLD_AT:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_address
 from typing import NamedTuple
 
+from mta.policy.pattern import Pattern
 from mta.smtp.address import domain_of
 
 Network = IPv4Network | IPv6Network
@@ -42,7 +43,7 @@ class Access:
         self.domains = tuple(domain.lower() for domain in domains)
         self._exact = frozenset(domain for domain in self.domains if not domain.startswith("."))
         self._below = tuple(domain for domain in self.domains if domain.startswith("."))
-        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._in_networks)
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(lambda address: in_networks(address, self.networks))
 
     def may_relay(self, client_address: str) -> bool:
         """May a client at this IP address send anywhere? "" is a client on a Unix socket: on this machine."""
@@ -63,16 +64,29 @@ class Access:
             return Permission(False, "its local part holds % ! or @, which could route it onward from there")
         return Permission(True, f"{domain} is in relay.domains")
 
-    def _in_networks(self, client_address: str) -> bool:
-        if not client_address:
-            return any(address in network for network in self.networks for address in _LOCAL)
-        try:
-            address = ip_address(client_address)
-        except ValueError:
-            return False
-        if not isinstance(address, IPv4Address):
-            address = address.ipv4_mapped or address  # IPv4 seen through an IPv6 socket (RFC 4291 2.5.5.2)
-        return any(address in network for network in self.networks)
+
+def in_networks(address: str, networks: Iterable[Network]) -> bool:
+    """Is an IP address in one of these networks? "" is a client on a Unix socket: on this machine."""
+    if not address:
+        return any(local in network for network in networks for local in _LOCAL)
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return False
+    if not isinstance(known, IPv4Address):
+        known = known.ipv4_mapped or known  # IPv4 seen through an IPv6 socket (RFC 4291 2.5.5.2)
+    return any(known in network for network in networks)
+
+
+def may_send_as(senders: tuple[Pattern, ...], sender: str) -> bool:
+    """May a login with these senders, () for any, send from this reverse-path (RFC 6409 6.1)?
+
+    The null one is everybody's: return receipts of clients have it (RFC 8098 3).
+    """
+    if not senders or not sender:
+        return True
+    sender, domain = sender.lower(), domain_of(sender)
+    return any(pattern.matches(sender, domain) for pattern in senders)
 
 
 def too_wide(networks: Sequence[Network]) -> bool:

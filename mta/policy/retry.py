@@ -2,6 +2,10 @@
 
 RFC 5321 4.5.4.1 asks for waits that grow, for at least 4 to 5 days in all, and for retry times of 30 minutes or more
 on the average; an operator's schedule may differ, so all of it is data.
+
+A sender may have said itself by when it wants a message delivered (`by`, in seconds since 1970, 0 where it has not),
+and what is to be done then (`by_mode`, RFC 2852): with "R" the message is returned; with "N" that is when the sender
+is warned, instead of at the age that is usual here, and the message is tried on.
 """
 
 import random
@@ -38,22 +42,38 @@ def next_try(policy: RetryPolicy, received: float, attempts: int, now: float, ch
     return min(now + wait * (1.0 + SPREAD * chance.random()), received + policy.give_up)
 
 
-def warning(policy: RetryPolicy, received: float, warned: bool) -> float | None:
+def warning(policy: RetryPolicy, received: float, warned: bool, by: float = 0.0, by_mode: str = "") -> float | None:
     """When the sender is to be told of the delay; None where that has been done or will not be."""
-    if warned or policy.warn is None or policy.warn >= policy.give_up:
+    if warned:
+        return None
+    if by and by_mode.startswith("N"):
+        return by if by < received + policy.give_up else None
+    if policy.warn is None or policy.warn >= policy.give_up:
         return None
     return received + policy.warn
 
 
-def deadline(policy: RetryPolicy, received: float, warned: bool) -> float:
+def end(policy: RetryPolicy, received: float, by: float = 0.0, by_mode: str = "") -> float:
+    """When it is given up."""
+    at = received + policy.give_up
+    return min(at, by) if by and by_mode.startswith("R") else at
+
+
+def deadline(policy: RetryPolicy, received: float, warned: bool, by: float = 0.0, by_mode: str = "") -> float:
     """When somebody must look at a delivery even though it cannot be tried: to warn its sender, or to give up."""
-    owed = warning(policy, received, warned)
-    return received + policy.give_up if owed is None else owed
+    owed = warning(policy, received, warned, by, by_mode)
+    last = end(policy, received, by, by_mode)
+    return last if owed is None else min(owed, last)
 
 
 def expired(policy: RetryPolicy, received: float, now: float) -> bool:
     """Is it old enough to be given up? (Not before one try has failed, which `next_step` and `settlement` see to.)"""
     return now >= received + policy.give_up
+
+
+def is_too_late(by: float, by_mode: str, now: float) -> bool:
+    """Must it be returned, untried, because its sender does not want it to arrive any more (RFC 2852 4)?"""
+    return by_mode.startswith("R") and 0 < by <= now
 
 
 class Step(StrEnum):
@@ -63,6 +83,7 @@ class Step(StrEnum):
     WAIT = "wait"
     WARN = "warn"  # tell the sender of the delay, without a try
     EXPIRE = "expire"  # give it up: what the destination answered a moment ago is the answer to this one too
+    RETURN = "return"  # give it up: its sender wanted it delivered by now or not at all
     BOUNCE = "bounce"  # give it up: an operator said so
 
 
@@ -77,6 +98,8 @@ def next_step(
     refused_at: float | None = None,
     started: float = 0.0,
     wish: str = "",
+    by: float = 0.0,
+    by_mode: str = "",
 ) -> Step:
     """What to do with a delivery now that it is due or that its deadline has come.
 
@@ -89,6 +112,8 @@ def next_step(
     """
     if wish == "bounce":
         return Step.BOUNCE
+    if by and is_too_late(by, by_mode, now):
+        return Step.RETURN
     if expired(policy, received, now):
         if full and not paused:
             return Step.WAIT
@@ -96,7 +121,7 @@ def next_step(
         return Step.EXPIRE if paused and fresh else Step.TRY
     if not paused and not full and due <= now:
         return Step.TRY
-    owed = warning(policy, received, warned)
+    owed = warning(policy, received, warned, by, by_mode)
     if owed is None or now < owed:
         return Step.WAIT
     if not paused and due <= now < started + CATCHING_UP:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 
 from mta.policy.pattern import EVERYBODY, Pattern
+from mta.policy.sourceroute import next_host
 from mta.smtp.address import domain_of
 from mta.smtp.reply import Reply
 
@@ -67,6 +68,12 @@ class Decision:
     route: str = ""
 
 
+def destination_of(decision: Decision, recipient: str) -> str:
+    """The destination that a recipient waits for. Where it is refused any will do: it is routed again, and refused,
+    when it is tried."""
+    return (decision.hop or Hop(Via.MX, domain_of(recipient))).destination
+
+
 @dataclass(frozen=True)
 class Route:
     """One entry of `routes`: mail from `sender` to `to` goes `onward`, to a hop or nowhere, with a reply at RCPT.
@@ -103,12 +110,17 @@ class Routing:
         self._remembered = lru_cache(maxsize=_REMEMBERED)(self._decide)
 
     def decide(self, sender: str, recipient: str) -> Decision:
-        """Where mail from a reverse-path ("" for the null one) to a forward-path goes."""
+        """Where mail from a reverse-path ("" for the null one) to a forward-path goes.
+
+        Of a forward-path with a source route, "@one,@two:user@three", the first host decides.
+        """
         if not self._heeds_sender:
             sender = ""
         elif not self._whole_sender:
             sender = "@" + domain_of(sender)
-        if not self._whole_recipient:
+        if recipient.startswith("@"):
+            recipient = "@" + next_host(recipient)
+        elif not self._whole_recipient:
             recipient = "@" + domain_of(recipient)
         return self._remembered(sender, recipient)
 

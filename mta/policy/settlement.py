@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mta.message.envelope import Envelope, Recipient
-from mta.message.outcome import Outcome, Result, failed
-from mta.policy.retry import RetryPolicy, deadline, expired, next_try, warning
+from mta.message.outcome import Onward, Outcome, Result, deferred, failed
+from mta.policy.retry import RetryPolicy, deadline, end, expired, is_too_late, next_try, warning
 
 
 class Age(StrEnum):
@@ -24,31 +24,39 @@ class Becomes(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     PENDING = "pending"
+    HELD = "held"  # it waits for somebody to mend what is wrong here, however long that takes
 
 
 class Notice(StrEnum):
-    """What its sender is told, where RFC 3461's NOTIFY does not say no: the word that NOTIFY has for it."""
+    """What its sender is told, where RFC 3461's NOTIFY does not say no: the word that NOTIFY has for it.
+
+    Of a success it is told only where NOTIFY says so.
+    """
 
     NONE = ""
+    SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
     DELAY = "DELAY"
 
 
 TABLE: dict[tuple[Result, Age], tuple[Becomes, Notice]] = {
-    (Result.DELIVERED, Age.YOUNG): (Becomes.DELIVERED, Notice.NONE),
-    (Result.DELIVERED, Age.LATE): (Becomes.DELIVERED, Notice.NONE),
-    (Result.DELIVERED, Age.EXPIRED): (Becomes.DELIVERED, Notice.NONE),
+    (Result.DELIVERED, Age.YOUNG): (Becomes.DELIVERED, Notice.SUCCESS),
+    (Result.DELIVERED, Age.LATE): (Becomes.DELIVERED, Notice.SUCCESS),
+    (Result.DELIVERED, Age.EXPIRED): (Becomes.DELIVERED, Notice.SUCCESS),
     (Result.FAILED, Age.YOUNG): (Becomes.FAILED, Notice.FAILURE),
     (Result.FAILED, Age.LATE): (Becomes.FAILED, Notice.FAILURE),
     (Result.FAILED, Age.EXPIRED): (Becomes.FAILED, Notice.FAILURE),
     (Result.DEFERRED, Age.YOUNG): (Becomes.PENDING, Notice.NONE),
     (Result.DEFERRED, Age.LATE): (Becomes.PENDING, Notice.DELAY),
     (Result.DEFERRED, Age.EXPIRED): (Becomes.FAILED, Notice.FAILURE),
+    (Result.HELD, Age.YOUNG): (Becomes.HELD, Notice.NONE),
+    (Result.HELD, Age.LATE): (Becomes.HELD, Notice.NONE),
+    (Result.HELD, Age.EXPIRED): (Becomes.HELD, Notice.NONE),
 }
 
 
 class Addressee(StrEnum):
-    """Who is told of a failure."""
+    """Who is told of a failure; of anything else the sender alone is told."""
 
     SENDER = "sender"
     POSTMASTER = "postmaster"  # of a notice that could not be delivered (a double bounce)
@@ -76,11 +84,11 @@ class Remaining(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What a try comes to. Each recipient is in exactly one of `delivered`, `failed`, `deferred` and `held`.
+    """What a try comes to. Each recipient is in exactly one of `delivered`, `failed`, `deferred`, `held`, `expanded`.
 
-    remaining: those of `deferred` and `held` as they go back into the queue, in this order. failure, delay: those of
-    whom a notice is owed to `addressee`. silence: why nobody is told of some who failed or are held; "" where
-    somebody is.
+    remaining: those of `deferred` and `held` as they go back into the queue, in this order. failure, delay, success:
+    those of whom a notice is owed to `addressee`. silence: why nobody is told of some who failed, or of a double
+    bounce that is held; "" where somebody is.
     """
 
     delivered: tuple[Settled, ...] = ()
@@ -90,6 +98,8 @@ class Settlement(NamedTuple):
     remaining: tuple[Remaining, ...] = ()
     failure: tuple[Settled, ...] = ()
     delay: tuple[Settled, ...] = ()
+    success: tuple[Settled, ...] = ()
+    expanded: tuple[Settled, ...] = ()
     addressee: Addressee = Addressee.NOBODY
     silence: str = ""
 
@@ -97,6 +107,11 @@ class Settlement(NamedTuple):
 def returned_by_operator() -> Outcome:
     """The outcome of a delivery that an operator ends. Only its class is known, so the detail is X.0.0 (RFC 3463)."""
     return failed(554, "5.0.0", "returned by the operator of this relay")
+
+
+def put_off(held: Outcome) -> Outcome:
+    """The outcome of a delivery that is not held, but must wait for what others are held for (RFC 3463 3.4: X.3.5)."""
+    return deferred(451, "4.3.5", f"held up until a fault of this relay is mended: {held.reply.text}", held.host)
 
 
 def settle(
@@ -117,41 +132,55 @@ def settle(
     """
     tried = untried_due is None
     tries = attempts + tried
-    age = _age(policy, envelope.received, warned, tried, now)
+    age = _age(policy, envelope, warned, tried, now)
+    if envelope.by and envelope.by_mode.startswith("R"):
+        outcomes = [_in_time(envelope, outcome, now) for outcome in outcomes]
     delivered: list[Settled] = []
     failures: list[Settled] = []
     pending: list[Settled] = []
-    groups = {Becomes.DELIVERED: delivered, Becomes.FAILED: failures, Becomes.PENDING: pending}
-    owed: dict[Notice, list[Settled]] = {Notice.FAILURE: [], Notice.DELAY: []}
+    held: list[Settled] = []
+    groups = {
+        Becomes.DELIVERED: delivered,
+        Becomes.FAILED: failures,
+        Becomes.PENDING: pending,
+        Becomes.HELD: held,
+    }
+    owed: dict[Notice, list[Settled]] = {Notice.FAILURE: [], Notice.DELAY: [], Notice.SUCCESS: []}
     for recipient, outcome in zip(envelope.recipients, outcomes, strict=True):
         becomes, notice = TABLE[outcome.result, age]
         settled = Settled(recipient, outcome, becomes is Becomes.FAILED and outcome.result is Result.DEFERRED)
         groups[becomes].append(settled)
-        if notice and wants(recipient, notice):
+        if notice is Notice.SUCCESS:
+            if (recipient.notify or envelope.by_mode) and _owes_success(envelope, settled):
+                owed[notice].append(settled)
+        elif notice and wants(recipient, notice):
             owed[notice].append(settled)
     addressee, silence = _addressee(envelope)
     failure = owed[Notice.FAILURE] if addressee is not Addressee.NOBODY else []
-    delay = owed[Notice.DELAY] if addressee is Addressee.SENDER else []
-    is_last = envelope.double_bounce and addressee is Addressee.NOBODY and wish != "bounce"
-    held = failures if is_last else []
+    to_sender = addressee is Addressee.SENDER
+    silence = "" if len(failure) == len(failures) else silence or "NOTIFY"
+    if failures and envelope.double_bounce and addressee is Addressee.NOBODY and wish != "bounce":
+        held, failures = held + failures, []
     remaining = []
     if pending:
-        due = next_try(policy, envelope.received, tries, now, chance) if untried_due is None else untried_due
+        due = next_try(policy, envelope.queued_since, tries, now, chance) if untried_due is None else untried_due
         told = warned or age is Age.LATE
-        until = deadline(policy, envelope.received, told)
+        until = deadline(policy, envelope.queued_since, told, envelope.by, envelope.by_mode)
         remaining.append(_remaining(pending, due, until, tries, told))
     if held:
-        remaining.append(_remaining(held, now, envelope.received + policy.give_up, tries, True, held=True))
+        until = end(policy, envelope.queued_since)
+        remaining.append(_remaining(held, now, until, tries, warned, held=True))
     return Settlement(
         delivered=tuple(delivered),
-        failed=() if held else tuple(failures),
+        failed=tuple(failures),
         deferred=tuple(pending),
         held=tuple(held),
         remaining=tuple(remaining),
         failure=tuple(failure),
-        delay=tuple(delay),
+        delay=tuple(owed[Notice.DELAY]) if to_sender else (),
+        success=tuple(owed[Notice.SUCCESS]) if to_sender else (),
         addressee=addressee,
-        silence="" if len(failure) == len(failures) else silence or "NOTIFY",
+        silence=silence,
     )
 
 
@@ -166,13 +195,36 @@ def hold(envelope: Envelope, outcomes: Sequence[Outcome], attempts: int, now: fl
 
 def wants(recipient: Recipient, notice: Notice) -> bool:
     """Does the sender want to be told this of the recipient? Without NOTIFY: failures and delays (RFC 3461 4.1)."""
-    return not recipient.notify or notice in recipient.notify.upper().split(",")
+    if not recipient.notify:
+        return notice is not Notice.SUCCESS
+    return notice in recipient.notify.upper().split(",")
 
 
-def _age(policy: RetryPolicy, received: float, warned: bool, tried: bool, now: float) -> Age:
-    if tried and expired(policy, received, now):
+def _owes_success(envelope: Envelope, settled: Settled) -> bool:
+    """Has its sender to be told that it was delivered, or is out of our sight?
+
+    Not where the next hop will do that. A sender who traces the way of a message hears of each relay, unless he said
+    that he does not want to hear anything (RFC 2852 4).
+    """
+    recipient, onward = settled.recipient, settled.outcome.onward
+    if envelope.by_mode.endswith("T") and onward is not Onward.FINAL:
+        return recipient.notify.upper() != "NEVER"
+    return bool(recipient.notify) and onward is not Onward.PASSED and wants(recipient, Notice.SUCCESS)
+
+
+def _in_time(envelope: Envelope, outcome: Outcome, now: float) -> Outcome:
+    """An outcome for mail that is to be returned at a certain time: it cannot be put off beyond it, nor be held."""
+    if outcome.result not in (Result.DEFERRED, Result.HELD):
+        return outcome
+    if is_too_late(envelope.by, envelope.by_mode, now):
+        return failed(554, "5.4.7", f"delivery time expired; last answer: {outcome.reply}", outcome.host)
+    return put_off(outcome) if outcome.result is Result.HELD else outcome
+
+
+def _age(policy: RetryPolicy, envelope: Envelope, warned: bool, tried: bool, now: float) -> Age:
+    if tried and expired(policy, envelope.queued_since, now):
         return Age.EXPIRED
-    owed = warning(policy, received, warned)
+    owed = warning(policy, envelope.queued_since, warned, envelope.by, envelope.by_mode)
     return Age.LATE if owed is not None and owed <= now else Age.YOUNG
 
 

@@ -2,6 +2,9 @@
 
 Where the world is wider than the grammar, so are we: an underscore may stand in a domain, and a domain may be a single
 label. Where it is narrower, so are we: of the address literals only IPv4 and IPv6 can be reached.
+
+Letters beyond ASCII may stand in a local part and in a domain (RFC 6531 3.3). The scanning functions take them, since
+a session knows whether they were agreed on; the parsing functions do so only where they are told to.
 """
 
 import re
@@ -10,13 +13,15 @@ from typing import NamedTuple
 
 from mta.smtp import limits
 
-# atext of RFC 5322 3.2.3, sub-domain of RFC 5321 4.1.2 with the underscore.
+# atext of RFC 5322 3.2.3, sub-domain of RFC 5321 4.1.2 with the underscore; for wide strings with UTF8-non-ascii.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_WIDE = r"\x80-\U0010ffff"
+_WIDE_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
+_DOT_STRING = re.compile(rf"{_WIDE_ATOM}(?:\.{_WIDE_ATOM})*")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_DOMAIN_LETTERS = re.compile(r"[A-Za-z0-9_.-]*")
-_QUOTED_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\[ -~])*)"')
+_DOMAIN_LETTERS = re.compile(rf"[A-Za-z0-9_.{_WIDE}-]*")
+_QUOTED_STRING = re.compile(rf'"((?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*)"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _LITERAL = re.compile(r"\[([!-Z^-~]*)\]")
 # What nearly every path looks like. Whatever it matches the grammar below reads the same way.
@@ -79,16 +84,18 @@ def domain_of(address: str) -> str:
     return domain.lower() if at else ""
 
 
-def parse_path(text: str) -> Path:
-    """A path with its angle brackets and nothing else. Raises `AddressError`."""
+def parse_path(text: str, utf8: bool = False) -> Path:
+    """A path with its angle brackets and nothing else; `utf8`: not only in ASCII. Raises `AddressError`."""
+    _check_letters(text, utf8)
     path, end = scan_path(text, 0)
     if end != len(text):
         raise AddressError(end, 'nothing may follow the ">"')
     return path
 
 
-def parse_mailbox(text: str) -> Mailbox:
-    """A mailbox without angle brackets and nothing else. Raises `AddressError`."""
+def parse_mailbox(text: str, utf8: bool = False) -> Mailbox:
+    """A mailbox without angle brackets and nothing else; `utf8`: not only in ASCII. Raises `AddressError`."""
+    _check_letters(text, utf8)
     mailbox, end = scan_mailbox(text, 0)
     if end != len(text):
         raise AddressError(end, "this cannot stand in an address")
@@ -108,8 +115,11 @@ def is_address_literal(text: str) -> bool:
         return False
 
 
-def scan_path(text: str, at: int) -> tuple[Path, int]:
-    """The path that begins at a position, and where it ends. Raises `AddressError`."""
+def scan_path(text: str, at: int, unqualified: bool = False) -> tuple[Path, int]:
+    """The path that begins at a position, and where it ends. Raises `AddressError`.
+
+    unqualified: a mailbox may lack its domain, which is "" then.
+    """
     ordinary = _ORDINARY_PATH.match(text, at)
     if ordinary is not None:
         local, domain = ordinary.groups()
@@ -124,18 +134,21 @@ def scan_path(text: str, at: int) -> tuple[Path, int]:
     if text[start : start + 11].lower() == "postmaster>":
         return _POSTMASTER, start + 11
     route, start = _scan_route(text, start)
-    mailbox, end = scan_mailbox(text, start)
+    mailbox, end = scan_mailbox(text, start, unqualified)
     if not text.startswith(">", end):
         raise AddressError(end, 'the ">" is missing' if end == len(text) else "this cannot stand in an address")
     return Path(mailbox, route), end + 1
 
 
-def scan_mailbox(text: str, at: int) -> tuple[Mailbox, int]:
-    """The mailbox that begins at a position, and where it ends. Raises `AddressError`."""
+def scan_mailbox(text: str, at: int, unqualified: bool = False) -> tuple[Mailbox, int]:
+    """The mailbox that begins at a position, and where it ends; `unqualified` as in `scan_path`. Raises
+    `AddressError`."""
     local, end = _scan_local_part(text, at)
-    if len(local) > limits.LOCAL_PART:
+    if _octets(local) > limits.LOCAL_PART:
         raise AddressError(at, f"the part before the @ is longer than {limits.LOCAL_PART} octets")
     if not text.startswith("@", end):
+        if unqualified and (end == len(text) or text[end] in "> "):
+            return Mailbox(local, ""), end
         if end == len(text) or text[end] == ">":
             raise AddressError(end, "the @ and the domain are missing")
         if text[end] == " ":
@@ -144,7 +157,7 @@ def scan_mailbox(text: str, at: int) -> tuple[Mailbox, int]:
     start = end + 1
     end = _scan_literal(text, start) if text.startswith("[", start) else _scan_domain(text, start)
     mailbox = Mailbox(local, text[start:end])
-    if len(local) + 1 + end - start > limits.PATH - 2:
+    if _octets(local) + 1 + _octets(mailbox.domain) > limits.PATH - 2:
         raise AddressError(at, f"the address is longer than {limits.PATH - 2} octets")
     return mailbox, end
 
@@ -193,7 +206,7 @@ def _scan_domain(text: str, at: int) -> int:
     """Where the domain that begins at a position ends."""
     letters = _DOMAIN_LETTERS.match(text, at)
     end = letters.end() if letters else at
-    if end - at > limits.DOMAIN:
+    if _octets(text[at:end]) > limits.DOMAIN:
         raise AddressError(at, f"the domain is longer than {limits.DOMAIN} octets")
     start = at
     for label in text[at:end].split("."):
@@ -201,10 +214,22 @@ def _scan_domain(text: str, at: int) -> int:
             raise AddressError(start, "the domain is missing" if start == end == at else "a dot too many in the domain")
         if label.startswith("-") or label.endswith("-"):
             raise AddressError(start, "a part of the domain begins or ends with a hyphen")
-        if len(label) > limits.LABEL:
+        if label.isascii() and len(label) > limits.LABEL:
             raise AddressError(start, f"a part of the domain is longer than {limits.LABEL} octets")
         start += len(label) + 1
     return end
+
+
+def _octets(text: str) -> int:
+    """How long it is on the wire."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _check_letters(text: str, utf8: bool) -> None:
+    """Refuse letters that were not agreed on, and what is no letter."""
+    if not utf8 and not text.isascii():
+        position = next(index for index, letter in enumerate(text) if ord(letter) > 127)
+        raise AddressError(position, "letters beyond ASCII cannot stand here")
 
 
 def _scan_literal(text: str, at: int) -> int:

@@ -30,6 +30,11 @@ class AnswerReader:
         self._size = 0
         self.nonsense = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Has everything that came been given out as replies?"""
+        return not (self._rest or self._lines or self.nonsense)
+
     def receive(self, octets: bytes) -> list[Reply]:
         """The replies that these octets complete. Those before nonsense count; look at `nonsense` after them.
 

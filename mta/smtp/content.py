@@ -41,47 +41,65 @@ def stuff(blocks: Iterable[bytes], dotted: bool = True) -> Iterator[bytes]:
     yield b".\r\n" if at_line_start and not held else END_OF_CONTENT
 
 
-class ContentReader:
-    """Reads one content from octets cut in any way, up to its end, and collects what is to be known about it.
+class Reader:
+    """What both ways of receiving content collect about it.
 
     bare_lf: "refuse": content with a bare CR or LF is consumed to its end, to be refused there; "fix": a bare CR or
-    LF is kept as CRLF. limit: the largest size in octets, 0 for none; what exceeds it is consumed and not returned.
+    LF is kept as CRLF; "keep": it is binary, and stays as it is. limit: the largest size in octets, 0 for none; what
+    exceeds it is consumed and not returned.
 
-    ended: the end of content has been seen; `rest` holds the octets behind it.
     size: octets, without the end of content and the dots that were added for transparency (RFC 1870 5), as kept.
-    eight_bit: an octet above 127 was seen. dotted: a line begins with a dot. bare: a bare CR or LF was seen.
-    too_big: the size exceeds the limit.
+    eight_bit: an octet above 127 was seen. dotted: a line begins with a dot. bare: a bare CR or LF was seen, where
+    that matters. too_big: the size exceeds the limit.
     """
 
-    __slots__ = (
-        "_ahead",
-        "_at_line_start",
-        "_fix",
-        "_limit",
-        "_tail",
-        "bare",
-        "dotted",
-        "eight_bit",
-        "ended",
-        "rest",
-        "size",
-        "too_big",
-    )
+    __slots__ = ("_at_line_start", "_bare_lf", "_limit", "bare", "dotted", "eight_bit", "size", "too_big")
 
     def __init__(self, bare_lf: str, limit: int) -> None:
-        self._fix = bare_lf == "fix"
+        self._bare_lf = bare_lf
         self._limit = limit
-        # The line of the DATA command ends with a CRLF that counts for the end of content and for a first dot.
-        self._tail = b"\r\n"  # octets that may belong to an end of content, not returned yet
-        self._ahead = 2  # how many of them come before the content
         self._at_line_start = True
-        self.ended = False
-        self.rest = b""
         self.size = 0
         self.eight_bit = False
         self.dotted = False
         self.bare = False
         self.too_big = False
+
+    def _keep(self, block: bytes, may_be_dotted: bool) -> bytes:
+        """Note the facts of a block without transparency, in which no CRLF is cut; what of it is to be kept."""
+        if not _has_whole_line_ends(block) and self._bare_lf != "keep":
+            self.bare = True
+            if self._bare_lf == "fix":
+                block = _with_whole_line_ends(block)
+        if not self.eight_bit and not block.isascii():
+            self.eight_bit = True
+        if (may_be_dotted or self.bare) and not self.dotted:
+            self.dotted = b"\n." in block or (self._at_line_start and block.startswith(b"."))
+        if block:
+            self._at_line_start = block.endswith(b"\n")
+        self.size += len(block)
+        if self._limit and self.size > self._limit:
+            self.too_big = True
+        if self.too_big or (self.bare and self._bare_lf == "refuse"):
+            return b""
+        return block
+
+
+class ContentReader(Reader):
+    """Reads one content from octets cut in any way, up to its end, which is CRLF.CRLF.
+
+    ended: the end of content has been seen; `rest` holds the octets behind it.
+    """
+
+    __slots__ = ("_ahead", "_tail", "ended", "rest")
+
+    def __init__(self, bare_lf: str, limit: int) -> None:
+        super().__init__(bare_lf, limit)
+        # The line of the DATA command ends with a CRLF that counts for the end of content and for a first dot.
+        self._tail = b"\r\n"  # octets that may belong to an end of content, not returned yet
+        self._ahead = 2  # how many of them come before the content
+        self.ended = False
+        self.rest = b""
 
     def feed(self, octets: bytes) -> bytes:
         """Some more octets: the content that they complete, b"" where there is none (yet) or it is not wanted.
@@ -108,24 +126,32 @@ class ContentReader:
         self._ahead = 0
         return self._keep(block, doubled)
 
-    def _keep(self, block: bytes, may_be_dotted: bool) -> bytes:
-        """Note the facts of a block without transparency, in which no CRLF is cut; what of it is to be kept."""
-        if not _has_whole_line_ends(block):
-            self.bare = True
-            if self._fix:
-                block = _with_whole_line_ends(block)
-        if not self.eight_bit and not block.isascii():
-            self.eight_bit = True
-        if (may_be_dotted or self.bare) and not self.dotted:
-            self.dotted = b"\n." in block or (self._at_line_start and block.startswith(b"."))
-        if block:
-            self._at_line_start = block.endswith(b"\n")
-        self.size += len(block)
-        if self._limit and self.size > self._limit:
-            self.too_big = True
-        if self.too_big or (self.bare and not self._fix):
-            return b""
-        return block
+
+class ChunkReader(Reader):
+    """Reads one content from chunks whose lengths are known (RFC 3030): nothing in it can end it.
+
+    Content that is not binary obeys the rules for lines, as with DATA, and is completed where it lacks its last CRLF.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, bare_lf: str, limit: int) -> None:
+        super().__init__(bare_lf, limit)
+        self._held = b""
+
+    def feed(self, octets: bytes) -> bytes:
+        """Some more octets: what of them is to be kept."""
+        block = self._held + octets
+        self._held = b"\r" if block.endswith(b"\r") else b""  # its LF may be the next one's first octet
+        return self._keep(block[:-1] if self._held else block, True)
+
+    def finish(self) -> bytes:
+        """There is no more: the octets that complete it."""
+        kept = self._keep(self._held, False) if self._held else b""
+        self._held = b""
+        if self._bare_lf != "keep" and not self._at_line_start:
+            kept += self._keep(b"\r\n", False)
+        return kept
 
 
 def _beginning_of_end(data: bytes) -> bytes:

@@ -1,11 +1,13 @@
 """Extensions: what the server offers in its answer to EHLO, and what each offer adds to MAIL and RCPT.
 
-An extension is a row of the table. What is not announced does not exist: its parameters are unknown (555).
+An extension is a row. What is not announced does not exist: its parameters are unknown (555).
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
+
+from mta.smtp import notification, parameters
 
 # From the value of a parameter (None where it has none) to its normal form. A ValueError says what is wrong.
 Check = Callable[[str | None], str]
@@ -30,30 +32,48 @@ class Extension(NamedTuple):
         return f"{self.keyword} {self.argument.format(message_size=message_size)}".rstrip()
 
 
-def _octets(value: str | None) -> str:
-    if value is None or not value.isdigit() or len(value) > 20:
-        raise ValueError("a number of octets is needed, of at most 20 digits")
-    return value
-
-
-def _one_of(*words: str) -> Check:
-    def check(value: str | None) -> str:
-        word = (value or "").upper()
-        if word not in words:
-            raise ValueError(f"one of {' '.join(words)} is needed")
-        return word
-
-    return check
-
-
+VRFY = Extension("VRFY")  # RFC 5321 4.1.1.6
+# What every client is offered.
 EXTENSIONS = (
     Extension("PIPELINING"),  # RFC 2920
-    Extension("SIZE", "{message_size}", mail={"SIZE": _octets}),  # RFC 1870
-    Extension("8BITMIME", mail={"BODY": _one_of("7BIT", "8BITMIME")}),  # RFC 6152
+    Extension("SIZE", "{message_size}", mail={"SIZE": parameters.octets}),  # RFC 1870
+    Extension("8BITMIME", mail={"BODY": parameters.body}),  # RFC 6152; BINARYMIME adds a value to BODY
     Extension("ENHANCEDSTATUSCODES"),  # RFC 2034
-    Extension("VRFY"),  # RFC 5321 4.1.1.6
+    Extension(  # RFC 3461 4
+        "DSN",
+        mail={"RET": notification.ret, "ENVID": notification.envelope_id},
+        rcpt={"NOTIFY": notification.notify, "ORCPT": notification.original_recipient},
+    ),
+    Extension("CHUNKING"),  # RFC 3030
+    Extension("BINARYMIME"),  # RFC 3030
+    Extension("SMTPUTF8", mail={"SMTPUTF8": parameters.alone("SMTPUTF8")}),  # RFC 6531
+    Extension("DELIVERBY", mail={"BY": parameters.by}),  # RFC 2852
+    VRFY,
     Extension("HELP"),  # RFC 5321 4.1.1.8
 )
+EXPN = Extension("EXPN")  # RFC 5321 4.1.1.7
+ETRN = Extension("ETRN")  # RFC 1985
+STARTTLS = Extension("STARTTLS")  # RFC 3207
+REQUIRETLS = Extension("REQUIRETLS", mail={"REQUIRETLS": parameters.alone("REQUIRETLS")})  # RFC 8689
+MT_PRIORITY = Extension("MT-PRIORITY", mail={"MT-PRIORITY": parameters.priority})  # RFC 6710
+XCLIENT = Extension("XCLIENT", "NAME ADDR PORT PROTO HELO LOGIN")
+
+
+def auth(mechanisms: Iterable[str], old_form: bool = False) -> tuple[Extension, ...]:
+    """AUTH (RFC 4954 3), with the line that clients older than the standard look for where it is wanted."""
+    names = " ".join(mechanisms)
+    announced = Extension("AUTH", names, mail={"AUTH": parameters.auth})
+    return (announced, Extension(f"AUTH={names}")) if old_form else (announced,)
+
+
+def limits(recipients: int) -> Extension:
+    """LIMITS (RFC 9422 4.2): recipients of one transaction."""
+    return Extension("LIMITS", f"RCPTMAX={recipients}")
+
+
+def future_release(longest: int, latest: str) -> Extension:
+    """FUTURERELEASE (RFC 4865 4): the longest interval in seconds, and the latest time as RFC 3339 writes it."""
+    return Extension("FUTURERELEASE", f"{longest} {latest}", mail=parameters.holds(longest))
 
 
 def mail_parameters(extensions: Iterable[Extension]) -> dict[str, Check]:

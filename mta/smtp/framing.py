@@ -16,14 +16,16 @@ class LineFault(Enum):
 class LineReader:
     """Holds octets that have arrived and gives out the command lines among them, or all of them as content.
 
-    fix: LF alone ends a line too; otherwise it is a fault. Time and memory are in proportion to what arrives, for
-    every way of cutting: lines are found in place, and an over-long one is not kept.
+    fix: LF alone ends a line too; otherwise it is a fault. longest: octets that a line may have, its end included.
+    Time and memory are in proportion to what arrives, for every way of cutting: lines are found in place, and an
+    over-long one is not kept.
     """
 
-    __slots__ = ("_at", "_fix", "_octets", "_skipped")
+    __slots__ = ("_at", "_fix", "_octets", "_skipped", "longest")
 
-    def __init__(self, fix: bool) -> None:
+    def __init__(self, fix: bool, longest: int = limits.ACCEPTED_COMMAND_LINE) -> None:
         self._fix = fix
+        self.longest = longest
         self._octets = b""
         self._at = 0  # what comes before has been given out
         self._skipped = 0  # octets of an over-long line that are no longer held
@@ -54,7 +56,13 @@ class LineReader:
             end -= 1
         elif not self._fix:
             return LineFault.BARE_LF
-        return octets[start:end] if length <= limits.ACCEPTED_COMMAND_LINE else LineFault.TOO_LONG
+        return octets[start:end] if length <= self.longest else LineFault.TOO_LONG
+
+    def take(self, most: int) -> bytes:
+        """What waits here, as it arrived, up to so many octets."""
+        octets = self._octets[self._at : self._at + most]
+        self._at += len(octets)
+        return octets
 
     def take_all(self) -> bytes:
         """All that waits here, as it arrived."""
@@ -76,7 +84,7 @@ class LineReader:
         if length > limits.ENDLESS_LINE:
             self.clear()
             return LineFault.ENDLESS
-        if length > limits.ACCEPTED_COMMAND_LINE:
+        if length > self.longest:
             self._octets = self._octets[-1:]
             self._skipped = length - 1
         return None

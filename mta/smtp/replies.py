@@ -15,10 +15,16 @@ SYNTAX = {
     "MAIL": "MAIL FROM:<address> [parameters]",
     "RCPT": "RCPT TO:<address> [parameters]",
     "DATA": "DATA",
+    "BDAT": "BDAT octets [LAST]",
     "RSET": "RSET",
     "NOOP": "NOOP [anything]",
     "HELP": "HELP [command]",
     "VRFY": "VRFY name",
+    "EXPN": "EXPN list",
+    "ETRN": "ETRN domain, @domain or #name",
+    "STARTTLS": "STARTTLS",
+    "AUTH": "AUTH mechanism [initial response in base64]",
+    "XCLIENT": "XCLIENT NAME=value [NAME=value ...]",
     "QUIT": "QUIT",
 }
 
@@ -48,6 +54,8 @@ def bye(hostname: str) -> Reply:
     return Reply(221, "2.0.0", (f"{hostname} closing connection",))
 
 
+READY_FOR_TLS = Reply(220, "2.0.0", ("ready for the handshake",))
+
 # ---- Success
 
 OK = Reply(250, "2.0.0", ("ok",))
@@ -56,6 +64,7 @@ RECIPIENT_OK = Reply(250, "2.1.5", ("recipient ok",))
 START_CONTENT = Reply(354, "", ("send the content, end with <CRLF>.<CRLF>",))
 # RFC 5321 7.3: neither confirmed nor denied.
 CANNOT_VERIFY = Reply(252, "2.0.0", ("cannot verify; mail for this user will be tried if it is accepted at RCPT",))
+CANNOT_EXPAND = Reply(252, "2.0.0", ("cannot tell whom this name stands for; mail for it will be tried if accepted",))
 HELP = Reply(
     214, "2.0.0", ("mta, a mail transfer agent (RFC 5321). Commands:", " ".join(SYNTAX), "HELP command for more")
 )
@@ -64,6 +73,11 @@ HELP = Reply(
 def queued(queue_id: str) -> Reply:
     """The content is on stable storage under this id."""
     return Reply(250, "2.0.0", (f"queued as {queue_id}",))
+
+
+def chunk_taken(octets: int) -> Reply:
+    """RFC 3030 2: each chunk is answered."""
+    return Reply(250, "2.0.0", (f"{octets} octets received",))
 
 
 def help_on(topic: str) -> Reply:
@@ -112,6 +126,62 @@ def not_mail(hostname: str) -> Reply:
     return Reply(421, "4.7.0", (f"{hostname} is a mail server and this is not mail; closing",))
 
 
+# ---- Logging in: RFC 4954 4 and 6
+
+
+def challenge(encoded: str) -> Reply:
+    """encoded: the mechanism's challenge in base64; "" for an empty one."""
+    return Reply(334, "", (encoded,))
+
+
+LOGGED_IN = Reply(235, "2.7.0", ("logged in",))
+LOGIN_CANCELLED = Reply(501, "5.7.0", ("login cancelled, as you asked",))
+NOT_BASE64 = Reply(501, "5.5.2", ("this is not base64; start again with AUTH",))
+LOGIN_LINE_TOO_LONG = Reply(500, "5.5.6", ("the line is longer than an AUTH exchange allows",))
+UNKNOWN_MECHANISM = Reply(504, "5.5.4", ("no such mechanism here; the answer to EHLO lists those that there are",))
+LOGIN_NEEDS_TLS = Reply(538, "5.7.11", ("say STARTTLS first: a login in the clear could be read on the way",))
+# One text whoever is unknown and whatever is wrong, so that nobody learns which names there are.
+WRONG_CREDENTIALS = Reply(535, "5.7.8", ("the name or the password is wrong",))
+WRONG_RESPONSE = Reply(501, "5.5.2", ("this is not what the mechanism expects here; start again with AUTH",))
+LOGIN_UNAVAILABLE = Reply(454, "4.7.0", ("logins cannot be checked now; try again later",))
+LOGIN_SLOWED = Reply(454, "4.7.0", ("too many logins from your address have failed; try again in a few minutes",))
+LOGGED_IN_ALREADY = Reply(503, "5.5.1", ("you are logged in already",))
+LOGIN_FIRST = Reply(530, "5.7.0", ("log in first: this port takes mail from its own users alone",))
+TLS_FIRST = Reply(530, "5.7.0", ("say STARTTLS first: this port takes nothing in the clear",))
+TLS_ALREADY = Reply(503, "5.5.1", ("the session is encrypted already",))
+TLS_UNAVAILABLE = Reply(454, "4.7.0", ("TLS is not available for the moment; try again later",))
+
+
+def not_your_address(sender: str, account: str) -> Reply:
+    return Reply(553, "5.7.1", (f"{account} may not send as <{sender}>; use an address of your own",))
+
+
+# ---- Starting the queue: RFC 1985 5.3
+
+
+def etrn_empty(node: str) -> Reply:
+    return Reply(251, "2.0.0", (f"ok, no messages wait for {node}",))
+
+
+def etrn_started(node: str, messages: int | None) -> Reply:
+    """messages: how many; None where they have not been counted."""
+    if messages is None:
+        return Reply(252, "2.0.0", (f"ok, pending messages for {node} are being tried",))
+    return Reply(253, "2.0.0", (f"ok, {messages} pending messages for {node} are being tried",))
+
+
+def etrn_failed(node: str) -> Reply:
+    return Reply(458, "4.3.0", (f"unable to start the queue for {node} now; try again later",))
+
+
+def etrn_denied(node: str) -> Reply:
+    return Reply(459, "5.7.1", (f"node {node} not allowed: your address may not start queues here",))
+
+
+def etrn_unknown(node: str) -> Reply:
+    return Reply(459, "5.4.0", (f"node {node} not allowed: no route here has this name",))
+
+
 # ---- Not now: RFC 5321 4.2.5, RFC 3463 3.4
 
 LOCAL_ERROR = Reply(451, "4.3.0", ("local error, nothing was queued; try again later",))
@@ -126,7 +196,7 @@ LINE_TOO_LONG = Reply(500, "5.5.2", ("line too long",))
 BARE_LINE_END = Reply(500, "5.5.2", ("a line ends with CRLF, not with LF alone; closing",))
 STRANGE_CHARACTERS = Reply(501, "5.5.2", ("control and 8-bit characters cannot stand in a command",))
 NOT_IMPLEMENTED = Reply(502, "5.5.1", ("command known, but not in use here",))
-NON_ASCII_ADDRESS = Reply(553, "5.6.7", ("an address with non-ASCII characters needs SMTPUTF8, which is not offered",))
+NON_ASCII_ADDRESS = Reply(553, "5.6.7", ("an address with non-ASCII characters needs SMTPUTF8 (RFC 6531)",))
 
 
 def wrong_form(verb: str) -> Reply:
@@ -159,6 +229,9 @@ def unknown_parameter(verb: str, keyword: str) -> Reply:
 
 HELO_FIRST = Reply(503, "5.5.1", ("say EHLO or HELO first",))
 MAIL_FIRST = Reply(503, "5.5.1", ("say MAIL first",))
+IN_TRANSACTION = Reply(503, "5.5.1", ("not within a transaction; end it with DATA or RSET",))
+CHUNKS_BEGUN = Reply(503, "5.5.1", ("the content has begun: go on with BDAT, or end it with RSET",))
+BDAT_FOR_BINARY = Reply(503, "5.5.1", ("BODY=BINARYMIME content comes by BDAT, not by DATA",))
 RCPT_FIRST = Reply(503, "5.5.1", ("say RCPT first",))
 MAIL_ALREADY = Reply(503, "5.5.1", ("a transaction is open already; end it with DATA or RSET",))
 NO_VALID_RECIPIENTS = Reply(554, "5.5.1", ("no valid recipients",))
@@ -166,6 +239,7 @@ NO_VALID_RECIPIENTS = Reply(554, "5.5.1", ("no valid recipients",))
 # ---- Not so: RFC 5321 4.2.5, RFC 3463 3.2 to 3.8
 
 RELAYING_DENIED = Reply(550, "5.7.1", ("relaying denied: not a domain of ours, and your address may not relay here",))
+SOURCE_ROUTE = Reply(550, "5.1.2", ("source routes are not taken here; send to the mailbox behind the colon",))
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", ("message too big",))
 BARE_LINE_END_IN_CONTENT = Reply(550, "5.5.2", ("content has a CR or LF on its own; every line ends with CRLF",))
 LOOP = Reply(554, "5.4.6", ("too many Received fields: the mail is going in circles",))

@@ -9,87 +9,25 @@ After a command or EndOfContent nothing further comes out until `reply`, so that
 however long an answer takes (RFC 2920). What is wrong or out of order the session answers itself.
 """
 
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import cached_property
-from typing import TypeAlias
-
-from mta.smtp import replies
-from mta.smtp.command import Command, Dialect, Mail, is_not_mail, parse_arguments, reply_to_unknown, verb_of
-from mta.smtp.content import ContentReader
-from mta.smtp.extensions import EXTENSIONS, Extension, mail_parameters, rcpt_parameters
+from mta.smtp import limits, replies
+from mta.smtp.command import Bdat, Command, Mail
+from mta.smtp.content import ChunkReader, ContentReader
+from mta.smtp.events import NEED_OCTETS, AuthResponse, Content, EndOfChunk, EndOfContent, Event, Rejected
 from mta.smtp.framing import LineFault, LineReader
-from mta.smtp.limits import SessionLimits
+from mta.smtp.parser import (
+    LONG_LINES,
+    decode_response,
+    is_not_mail,
+    octets_announced,
+    parse_arguments,
+    reply_to_unknown,
+    verb_of,
+)
 from mta.smtp.reply import Reply, render
-from mta.smtp.states import END_OF_CONTENT, IN_TRANSACTION, ROWS, State, Step
+from mta.smtp.settings import ServerSettings
+from mta.smtp.states import CHALLENGED, END_OF_CHUNK, END_OF_CONTENT, IN_TRANSACTION, ROWS, State, Step
 
-_IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"HELP", b"HELO", b"EHLO"})
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """What a listener offers to a kind of client; sessions share it.
-
-    message_size: the largest content in octets, 0 for any. bare_lf: "refuse" or "fix", for commands and content.
-    lenient: see `Dialect`.
-    """
-
-    message_size: int = 0
-    bare_lf: str = "refuse"
-    lenient: bool = False
-    extensions: tuple[Extension, ...] = EXTENSIONS
-    limits: SessionLimits = field(default_factory=SessionLimits)
-
-    @cached_property
-    def keywords(self) -> tuple[str, ...]:
-        """The extensions as the answer to EHLO lists them."""
-        return tuple(extension.announcement(self.message_size) for extension in self.extensions)
-
-    @cached_property
-    def dialect(self) -> Dialect:
-        """What command lines are read by."""
-        return Dialect(mail_parameters(self.extensions), rcpt_parameters(self.extensions), self.lenient)
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Some of the content, without transparency."""
-
-    octets: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EndOfContent:
-    """All of the content has arrived. size, eight_bit, dotted: as `ContentReader` says.
-
-    fault: the content cannot be taken (nor was all of it given out); answer with this reply.
-    """
-
-    size: int
-    eight_bit: bool
-    dotted: bool
-    fault: Reply | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A line that was no command, wrong or out of order, and the reply that it has been given. For logs.
-
-    line: as it came, so not to be shown without care; b"" where it was too long to be kept.
-    """
-
-    line: bytes
-    reply: Reply
-
-
-class NeedOctets(Enum):
-    """Nothing can be said until more octets arrive, or until `reply`."""
-
-    NEED_OCTETS = "need octets"
-
-
-NEED_OCTETS = NeedOctets.NEED_OCTETS
-Event: TypeAlias = Command | Content | EndOfContent | Rejected | NeedOctets
+_IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b"HELP", b"HELO", b"EHLO"})
 
 
 class ServerSession:
@@ -97,14 +35,19 @@ class ServerSession:
 
     __slots__ = (
         "_bad_commands",
+        "_binary",
+        "_chunk",
+        "_chunks",
         "_fault",
         "_hostname",
         "_idle_commands",
+        "_left",
         "_lines",
         "_out",
         "_reader",
         "_refusals",
         "_settings",
+        "_skip",
         "_state",
         "_step",
         "closing",
@@ -113,16 +56,26 @@ class ServerSession:
     def __init__(self, hostname: str, settings: ServerSettings) -> None:
         self._hostname = hostname
         self._settings = settings
-        self._lines = LineReader(settings.bare_lf == "fix")
+        self._lines = LineReader(settings.bare_lf == "fix", settings.longest_line)
         self._out: list[bytes] = []
         self._state = State.CONNECTED
         self._step: Step | None = None  # what the owner owes a reply to
         self._reader: ContentReader | None = None
+        self._chunks: ChunkReader | None = None
+        self._chunk: Bdat | None = None  # on its way, with so many octets left to come
+        self._left = 0
+        self._skip = 0  # octets of a chunk that nobody wants
+        self._binary = False
         self._fault: Reply | None = None
         self._bad_commands = 0
         self._idle_commands = 0
         self._refusals = 0
         self.closing = False
+
+    @property
+    def settings(self) -> ServerSettings:
+        """What the client is offered."""
+        return self._settings
 
     @property
     def state(self) -> State:
@@ -137,7 +90,12 @@ class ServerSession:
     @property
     def in_content(self) -> bool:
         """Content is being read: the times for content hold, not the one for commands."""
-        return self._reader is not None
+        return self._reader is not None or self._chunk is not None
+
+    @property
+    def awaits_handshake(self) -> bool:
+        """STARTTLS was accepted: once its reply is sent, TLS begins, then comes `reset_for_tls`."""
+        return self._state is State.HANDSHAKE
 
     @property
     def owes_reply(self) -> bool:
@@ -157,7 +115,7 @@ class ServerSession:
 
     def receive(self, octets: bytes) -> None:
         """Octets from the client, cut in any way."""
-        if not self.closing:
+        if not (self.closing or self._state is State.HANDSHAKE):
             self._lines.receive(octets)
 
     def next_event(self) -> Event:
@@ -166,16 +124,20 @@ class ServerSession:
             return NEED_OCTETS
         if self._reader is not None:
             return self._next_content(self._reader)
+        if self._skip or self._chunk is not None:
+            return self._next_of_chunk()
         line = self._lines.next_line()
         if line is None:
             return NEED_OCTETS
         if isinstance(line, LineFault):
             return self._reject_fault(line)
+        if self._state is State.LOGIN:
+            return self._next_response(line)
         command = self._understand(line)
         return self._reject(line, command) if isinstance(command, Reply) else command
 
     def reply(self, reply: Reply) -> None:
-        """Answer the last command or EndOfContent. The code decides what it leads to.
+        """Answer the last command, response, chunk or content. The code decides what it leads to.
 
         Once the session is closing it is too late for an answer, and none is sent.
         """
@@ -187,15 +149,26 @@ class ServerSession:
         if self._fault is not None and reply.is_positive:
             raise RuntimeError(f"content that is to be refused with {self._fault} was answered {reply}")
         self._step = self._fault = None
+        if reply.code == 334:
+            self._state = State.LOGIN
+            self._send(reply)
+            return
         accepted = reply.code == 354 if step.accepted is State.CONTENT else reply.is_positive
-        if accepted and self._state is State.CONTENT:
+        if accepted and step is END_OF_CONTENT:
             self._bad_commands = self._idle_commands = self._refusals = 0
         elif not accepted:
             self._refusals += 1
-        self._state = step.accepted if accepted else step.refused
-        if self._state is State.CONTENT:
-            self._reader = ContentReader(self._settings.bare_lf, self._settings.message_size)
+        self._enter(step.accepted if accepted else step.refused)
         self._send(reply)
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        if state is State.CONTENT:
+            self._reader = ContentReader(self._settings.bare_lf, self._settings.message_size)
+        elif state is State.HANDSHAKE:
+            self._lines.clear()  # what was said in the clear behind STARTTLS was said by anybody (RFC 3207 4.2)
+        elif state is not State.CHUNKS:
+            self._chunks = None
 
     def octets_to_send(self) -> bytes:
         """Everything that is to be sent now."""
@@ -209,38 +182,103 @@ class ServerSession:
             self._send(reply)
             self._close()
 
-    def reset_for_tls(self, settings: ServerSettings | None = None) -> None:
-        """The handshake is next: forget what the client said in the clear (RFC 3207 4.2).
+    def reset_for_tls(self, settings: ServerSettings) -> None:
+        """The handshake is done: forget what the client said in the clear (RFC 3207 4.2).
 
         settings: what holds from now on.
         """
         self._lines.clear()
-        self._step = self._reader = self._fault = None
         self._state = State.GREETED
-        self._settings = settings or self._settings
+        self.change(settings)
+
+    def change(self, settings: ServerSettings) -> None:
+        """What holds from now on: the client has logged in, or is another one than it seemed."""
+        self._settings = settings
+        self._lines.longest = settings.longest_line
 
     def _understand(self, line: bytes) -> Command | Reply:
         """The command on a line, or why there is none."""
+        settings = self._settings
         line = line.rstrip(b" \t")
         verb = verb_of(line)
         step = ROWS[self._state].get(verb)
+        if verb == b"BDAT":
+            self._skip = octets_announced(line)
         if step is None:
             return replies.not_mail(self._hostname) if is_not_mail(verb) else reply_to_unknown(verb)
-        if self._refusals > self._settings.limits.refusals:
+        if self._refusals > settings.limits.refusals:
             return replies.too_many_errors(self._hostname)
+        if verb in settings.off:
+            return settings.off[verb]
+        if settings.demand is not None and (demand := settings.demands_first(verb)):
+            return demand
         if isinstance(step, Reply):
             return step
+        if len(line) > limits.ACCEPTED_COMMAND_LINE - 2 and verb not in LONG_LINES:
+            return replies.LINE_TOO_LONG
         if verb in _IDLE_VERBS:
             self._idle_commands += 1
-            if self._idle_commands > self._settings.limits.idle_commands:
+            if self._idle_commands > settings.limits.idle_commands:
                 return replies.too_many_idle_commands(self._hostname)
-        command = parse_arguments(verb, line, self._settings.dialect)
+        command = parse_arguments(verb, line, settings.dialect)
         if isinstance(command, Reply):
             return command
-        if isinstance(command, Mail) and command.size > self._settings.message_size > 0:
-            return replies.MESSAGE_TOO_BIG
+        if isinstance(command, Mail):
+            if command.size > settings.message_size > 0:
+                return replies.MESSAGE_TOO_BIG
+            self._binary = command.body == "BINARYMIME"
+        elif isinstance(command, Bdat):
+            self._begin_chunk(command)
+            return command
         self._step = step
         return command
+
+    def _begin_chunk(self, chunk: Bdat) -> None:
+        self._skip = 0
+        self._chunk = chunk
+        self._left = chunk.size
+        if self._chunks is None:
+            bare_lf = "keep" if self._binary else self._settings.bare_lf
+            self._chunks = ChunkReader(bare_lf, self._settings.message_size)
+            self._state = State.CHUNKS
+
+    def _next_of_chunk(self) -> Event:
+        """More of a chunk, or its end; or nothing, of one that was refused: its octets are no commands."""
+        if self._skip:
+            self._skip -= len(self._lines.take(self._skip))
+            return NEED_OCTETS if self._skip else self.next_event()
+        chunk, chunks = self._chunk, self._chunks
+        assert chunk is not None
+        assert chunks is not None
+        if self._left:
+            octets = self._lines.take(self._left)
+            self._left -= len(octets)
+            kept = chunks.feed(octets)
+            if kept:
+                return Content(kept)
+            if self._left:
+                return NEED_OCTETS
+        if chunk.last and (rest := chunks.finish()):
+            return Content(rest)
+        self._chunk = None
+        if chunks.too_big:
+            self._fault = replies.MESSAGE_TOO_BIG
+        elif chunk.last and chunks.bare and self._settings.bare_lf != "fix":
+            self._fault = replies.BARE_LINE_END_IN_CONTENT
+        if not chunk.last:
+            self._step = END_OF_CHUNK
+            return EndOfChunk(chunk.size, self._fault)
+        self._step = END_OF_CONTENT
+        return EndOfContent(chunks.size, chunks.eight_bit, chunks.dotted or self._binary, self._fault)
+
+    def _next_response(self, line: bytes) -> AuthResponse | Rejected:
+        """A line of an AUTH exchange. It may hold a secret, so nobody is shown it."""
+        response = decode_response(line)
+        if isinstance(response, Reply):
+            self._state = State.READY
+            return self._reject(b"", response)
+        self._step = CHALLENGED
+        return AuthResponse(response)
 
     def _next_content(self, reader: ContentReader) -> Event:
         """The next piece of content, or its end."""
@@ -267,6 +305,9 @@ class ServerSession:
         if fault is LineFault.ENDLESS:
             return self._reject(b"", replies.endless_line(self._hostname))
         if fault is LineFault.TOO_LONG:
+            if self._state is State.LOGIN:
+                self._state = State.READY
+                return self._reject(b"", replies.LOGIN_LINE_TOO_LONG)
             return self._reject(b"", replies.LINE_TOO_LONG)
         # Whoever sends this is broken or tries to slip commands past a relay that sees other lines than we do.
         rejected = self._reject(b"", replies.BARE_LINE_END)
@@ -279,7 +320,7 @@ class ServerSession:
         if self._bad_commands > self._settings.limits.bad_commands and reply.code != 421:
             reply = replies.too_many_errors(self._hostname)
         self._send(reply)
-        return Rejected(line, reply)
+        return Rejected(b"AUTH ..." if verb_of(line) == b"AUTH" else line, reply)
 
     def _send(self, reply: Reply) -> None:
         self._out.append(render(reply))
@@ -289,4 +330,5 @@ class ServerSession:
     def _close(self) -> None:
         self.closing = True
         self._lines.clear()
-        self._step = self._reader = self._fault = None
+        self._step = self._reader = self._fault = self._chunk = self._chunks = None
+        self._skip = 0

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from mta.smtp import replies
-from mta.smtp.command import VERBS
+from mta.smtp.parser import VERBS
 from mta.smtp.reply import Reply
 
 
@@ -20,9 +20,12 @@ class State(Enum):
     UNSERVED = "a transaction all of whose recipients were refused"
     RECIPIENTS = "a transaction with recipients"
     CONTENT = "the content is on its way"
+    CHUNKS = "some of the content has come, by BDAT"
+    LOGIN = "the client is to answer a challenge"
+    HANDSHAKE = "TLS is being negotiated"
 
 
-IN_TRANSACTION = frozenset({State.SENDER, State.UNSERVED, State.RECIPIENTS, State.CONTENT})
+IN_TRANSACTION = frozenset({State.SENDER, State.UNSERVED, State.RECIPIENTS, State.CONTENT, State.CHUNKS})
 
 
 class Step(NamedTuple):
@@ -36,16 +39,26 @@ class Step(NamedTuple):
 # that the command gets because it is out of order.
 _S = State
 _RCPT = Step(accepted=State.RECIPIENTS, refused=State.UNSERVED)
-_COLUMNS = (b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"RSET")
+_COLUMNS = (b"MAIL", b"RCPT", b"DATA", b"BDAT", b"STARTTLS", b"AUTH", b"ETRN", b"XCLIENT")
+_FIRST, _LATE = replies.HELO_FIRST, replies.IN_TRANSACTION
+_MAIL, _MORE = replies.MAIL_FIRST, replies.MAIL_ALREADY
+_NONE, _RCPTS = replies.NO_VALID_RECIPIENTS, replies.RCPT_FIRST
+_CHUNK = replies.CHUNKS_BEGUN
 _TABLE: dict[State, tuple[State | Step | Reply, ...]] = {
-    _S.GREETED: (_S.READY, _S.READY, replies.HELO_FIRST, replies.HELO_FIRST, replies.HELO_FIRST, _S.GREETED),
-    _S.READY: (_S.READY, _S.READY, _S.SENDER, replies.MAIL_FIRST, replies.MAIL_FIRST, _S.READY),
-    _S.SENDER: (_S.READY, _S.READY, replies.MAIL_ALREADY, _RCPT, replies.RCPT_FIRST, _S.READY),
-    _S.UNSERVED: (_S.READY, _S.READY, replies.MAIL_ALREADY, _RCPT, replies.NO_VALID_RECIPIENTS, _S.READY),
-    _S.RECIPIENTS: (_S.READY, _S.READY, replies.MAIL_ALREADY, _S.RECIPIENTS, _S.CONTENT, _S.READY),
+    _S.GREETED: (_FIRST, _FIRST, _FIRST, _FIRST, _FIRST, _FIRST, _FIRST, _S.GREETED),
+    _S.READY: (_S.SENDER, _MAIL, _MAIL, _MAIL, _S.HANDSHAKE, _S.READY, _S.READY, _S.GREETED),
+    _S.SENDER: (_MORE, _RCPT, _RCPTS, _RCPTS, _LATE, _LATE, _LATE, _LATE),
+    _S.UNSERVED: (_MORE, _RCPT, _NONE, _NONE, _LATE, _LATE, _LATE, _LATE),
+    _S.RECIPIENTS: (_MORE, _S.RECIPIENTS, _S.CONTENT, _S.CHUNKS, _LATE, _LATE, _LATE, _LATE),
+    _S.CHUNKS: (_MORE, _CHUNK, _CHUNK, _S.CHUNKS, _LATE, _LATE, _LATE, _LATE),
 }
-END_OF_CONTENT = Step(accepted=State.READY, refused=State.READY)  # no verb: during content nothing else is heard
-_AT_ANY_TIME = (b"NOOP", b"HELP", b"VRFY", b"QUIT")
+_BEGINS_ANEW = (b"HELO", b"EHLO", b"RSET")
+_AT_ANY_TIME = (b"NOOP", b"HELP", b"VRFY", b"EXPN", b"QUIT")
+# No verbs: during content nothing else is heard, a chunk is answered when it has arrived, and a client that has been
+# given a challenge answers it.
+END_OF_CONTENT = Step(accepted=State.READY, refused=State.READY)
+END_OF_CHUNK = Step(accepted=State.CHUNKS, refused=State.READY)
+CHALLENGED = Step(accepted=State.READY, refused=State.READY)
 
 Row = Mapping[bytes, Step | Reply]
 
@@ -56,7 +69,10 @@ def _row(state: State) -> Row:
         return dict.fromkeys(VERBS, replies.REFUSED_BEFORE) | {b"QUIT": Step(state, state)}
     if state not in _TABLE:
         return {}
-    cells = dict(zip(_COLUMNS, _TABLE[state], strict=True)) | dict.fromkeys(_AT_ANY_TIME, state)
+    introduced = dict.fromkeys(_BEGINS_ANEW, _S.READY)
+    if state is State.GREETED:
+        introduced[b"RSET"] = state
+    cells = dict(zip(_COLUMNS, _TABLE[state], strict=True)) | dict.fromkeys(_AT_ANY_TIME, state) | introduced
     return {
         verb: Step(accepted=cell, refused=state) if isinstance(cell, State) else cell for verb, cell in cells.items()
     }

@@ -20,6 +20,16 @@ class Greeting:
     seconds = limits.CLIENT_GREETING
 
 
+class Handshake:
+    """Turn the connection into an encrypted one. The reply is ours: 220 when it is done, `NoHandshake` when it failed.
+
+    What the server sent before it in the clear, and nobody has read, ends the session (RFC 3207 4.2 and 6).
+    """
+
+    replies = 1
+    seconds = limits.CLIENT_HANDSHAKE
+
+
 class Commands:
     """Send these lines, in one go, and wait for a reply to each. secret: they are not to be shown to anybody."""
 
@@ -33,7 +43,9 @@ class Commands:
 
 
 class Content:
-    """Send these blocks, transparent and ended already, and wait for the replies. size: octets, about.
+    """Send these blocks as they are and wait for the replies. size: octets, about.
+
+    They are transparent and ended already, or a chunk whose length is said first (RFC 3030 2).
 
     sent: set by the driver when it has handed on all of them: from then on the server may have taken the mail. An
     `OSError` of the blocks is thrown into the generator, after the connection was cut.
@@ -49,12 +61,18 @@ class Content:
         self.sent = False
 
 
-Step: TypeAlias = Greeting | Commands | Content
+Step: TypeAlias = Greeting | Handshake | Commands | Content
 T = TypeVar("T")
 Dialogue: TypeAlias = Generator[Step, list[Reply], T]
 
 
 class OwnReply(Reply):
     """What stands where the peer's reply should be: that there was none, and why, in the form of a reply."""
+
+    __slots__ = ()
+
+
+class NoHandshake(OwnReply):
+    """The reply to a `Handshake` that came to nothing: it was not TLS, or not the right certificate."""
 
     __slots__ = ()

@@ -21,7 +21,7 @@
     clean stop                              claims are put back            nothing is unknown
 
 Where to read on: `sqlite` translates `ISpool` into operations, `reception` gathers a message, `writer` and `batches`
-make commits of operations, `store` is a queue file, `keeping claims settling` are what workers do to it, `desk` is the
-operator's side with `verbs listing history`, `wishes` what an operator asks for during a try, `database` opens, checks
-and upgrades files, `folder` says where they are, `memory` is the twin.
+make commits of operations, `store` is a queue file, `keeping claims settling rushing` are what workers do to it, `desk`
+is the operator's side with `verbs listing history`, `wishes` what an operator asks for during a try, `database` opens,
+checks and upgrades files, `folder` says where they are, `memory` is the twin with `memory_rows`.
 """

@@ -8,7 +8,7 @@ from mta.spool.store import Store
 
 _CLAIM = """
     SELECT delivery.message, delivery.id, fence + 1, delivery.destination, envelope, recipients, attempts, warned, wish,
-        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), due
+        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), due, reverse_path
     FROM delivery JOIN message ON message.id = delivery.message
     LEFT JOIN destination ON destination.name = delivery.destination
 """
@@ -70,11 +70,17 @@ def next_deadline(store: Store) -> float | None:
 
 def _read(store: Store, query: str, values: tuple[str | float, ...]) -> list[Claim]:
     return [
-        Claim(message, delivery, fence, destination, Envelope.from_json(envelope, recipients_from_json(recipients)),
+        Claim(message, delivery, fence, destination, _envelope(envelope, recipients, reverse_path),
               attempts, bool(warned), wish, last_reply, due)
-        for message, delivery, fence, destination, envelope, recipients, attempts, warned, wish, last_reply, due
-        in store.rows(query, values)
+        for message, delivery, fence, destination, envelope, recipients, attempts, warned, wish, last_reply, due,
+        reverse_path in store.rows(query, values)
     ]  # fmt: skip
+
+
+def _envelope(packed: str, recipients: str, reverse_path: str | None) -> Envelope:
+    """The message's envelope as it is for these recipients."""
+    envelope = Envelope.from_json(packed, recipients_from_json(recipients))
+    return envelope if reverse_path is None else envelope.on_behalf_of(reverse_path)
 
 
 def _activate(store: Store, claims: Sequence[Claim]) -> list[Claim]:

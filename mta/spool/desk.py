@@ -22,7 +22,7 @@ from mta.spool.content import ContentFiles
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.history import Story
-from mta.spool.listing import QueuedMessage, Totals, View
+from mta.spool.listing import Held, QueuedMessage, Totals, View
 from mta.spool.matching import EVERYTHING, Selection
 from mta.spool.store import Store
 
@@ -108,6 +108,16 @@ class Desk:
         with _explained():
             each = [listing.totals(one.store) for one in self._drawers]
         return Totals(*map(sum, zip(*each, strict=True)))
+
+    def held(self) -> list[Held]:
+        """What is held after something was said, by destination: perhaps somebody has to mend something there."""
+        with _explained():
+            each = [one for drawer in self._drawers for one in listing.held(drawer.store)]
+        named: dict[str, Held] = {}
+        for one in each:
+            before = named.get(one.destination)
+            named[one.destination] = one._replace(recipients=one.recipients + (before.recipients if before else 0))
+        return [named[name] for name in sorted(named)]
 
     def story(self, message: int) -> Story | None:
         """What is known of a message; None where it was never here, or has been purged."""

@@ -13,7 +13,7 @@ ENDS = ("delivered", "failed", "discarded", "expanded", "dropped")  # the events
 ADD_MESSAGE = "INSERT INTO message (id, received, size, file, envelope, events, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_DELIVERY = """
     INSERT INTO delivery (id, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
-        last_reply, sender, recipients) VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, 0, '', '', ?, ?)
+        last_reply, sender, recipients, reverse_path) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, '', '', ?, ?, ?)
 """
 PROGRESS = """
     SELECT size, file, EXISTS (SELECT 1 FROM delivery WHERE message = ?1),
@@ -23,7 +23,7 @@ ADD_EVENT = "INSERT INTO event (message, ends, events) VALUES (?, ?, ?)"
 ENDS_SO_FAR = "SELECT DISTINCT ends FROM event WHERE message = ?"
 ADD_TIMELINE = """
     INSERT INTO timeline (message, received, ended, sender, result, events)
-    SELECT id, received, ?, ?, ?, events || ? FROM message WHERE id = ?
+    SELECT id, received, ?, envelope ->> 0, ?, events || ? FROM message WHERE id = ?
 """
 REMOVE_MESSAGE = "DELETE FROM message WHERE id = ?"
 SIZE = "SELECT size FROM message WHERE id = ?"
@@ -48,7 +48,6 @@ class Kept(NamedTuple):
 def keep(store: Store, kept: Kept) -> list[Claim]:
     """Put a message into the queue, and claim its eager deliveries."""
     envelope = kept.envelope
-    sender = envelope.sender
     file = kept.body is None
     events = events_to_json(kept.events)
     ended = _ends(kept.events)
@@ -64,16 +63,18 @@ def keep(store: Store, kept: Kept) -> list[Claim]:
         if one.eager:
             state = "active"
             theirs = envelope if one.recipients == envelope.recipients else envelope._replace(recipients=one.recipients)
+            if one.reverse_path is not None:
+                theirs = theirs.on_behalf_of(one.reverse_path)
             claims.append(Claim(kept.id, number, 1, one.destination, theirs, due=one.due))
         else:
             state = "waiting"
             store.stale[one.destination] = None
         store.counts[state] += len(one.recipients)
-        key = (number, kept.id, one.destination, state)
-        packed = recipients_to_json(one.recipients)
-        store.db.execute(ADD_DELIVERY, (*key, one.due, one.deadline, one.eager, sender, packed))
+        key = (number, kept.id, one.destination, state, envelope.priority)
+        paths = (envelope.sender, recipients_to_json(one.recipients), one.reverse_path)
+        store.db.execute(ADD_DELIVERY, (*key, one.due, one.deadline, one.eager, *paths))
     if not kept.deliveries:
-        tell(store, kept.id, sender, envelope.received, ())
+        tell(store, kept.id, envelope.received, ())
     return claims
 
 
@@ -94,7 +95,7 @@ def unkeep(store: Store, message: int) -> None:
     store.db.execute(REMOVE_TIMELINE, (message,))
 
 
-def tell(store: Store, message: int, sender: str, at: float, events: Sequence[Event]) -> None:
+def tell(store: Store, message: int, at: float, events: Sequence[Event]) -> None:
     """Add to a message's timeline. When none of its deliveries is left this is its end, and the message goes."""
     ends = _ends(events)
     ((size, file, is_alive, has_more),) = store.rows(PROGRESS, (message,))
@@ -108,7 +109,7 @@ def tell(store: Store, message: int, sender: str, at: float, events: Sequence[Ev
         text = ""
         for (words,) in store.rows(ENDS_SO_FAR, (message,)):
             ends.update(words.split())
-    store.db.execute(ADD_TIMELINE, (at, sender, _words(ends), text, message))
+    store.db.execute(ADD_TIMELINE, (at, _words(ends), text, message))
     _remove(store, message, size)
     if file:
         store.gone.append(message)

@@ -15,7 +15,7 @@ _STATE = """
 """
 _FROM = "FROM delivery LEFT JOIN destination ON destination.name = delivery.destination"
 FIND = f"""
-    SELECT delivery.id, delivery.message, delivery.destination, recipients, sender {_FROM}
+    SELECT delivery.id, delivery.message, delivery.destination, recipients, sender, reverse_path {_FROM}
     WHERE delivery.id > :after AND {{condition}} AND (:state IS NULL OR {_STATE} = :state)
     ORDER BY delivery.id LIMIT :limit
 """
@@ -23,8 +23,12 @@ OLDEST = "SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?"
 MESSAGE = "SELECT envelope, size FROM message WHERE id = ?"
 DELIVERIES = f"""
     SELECT delivery.destination, {_STATE}, max(due, coalesce(paused_until, 0)), attempts, wish,
-        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), recipients
+        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), recipients, reverse_path
     {_FROM} WHERE delivery.message = :message ORDER BY delivery.id
+"""
+HELD = """
+    SELECT destination, sum(json_array_length(recipients)), last_reply, max(due) FROM delivery
+    WHERE state = 'held' AND last_reply != '' GROUP BY destination
 """
 TOTALS = "SELECT messages, octets, waiting, active, held FROM totals"
 
@@ -49,7 +53,7 @@ class QueuedRecipient(NamedTuple):
 
     state: "ready", "active", "deferred" or "held". next_attempt: in seconds since 1970; None while it is being tried
     or held. last_reply: of the last try, or, where there was none, of the destination's. wish: what an operator has
-    asked for during the try.
+    asked for during the try. reverse_path: whom the mail goes on from; None where that is its sender.
     """
 
     address: str
@@ -59,6 +63,7 @@ class QueuedRecipient(NamedTuple):
     destination: str
     attempts: int
     wish: str
+    reverse_path: str | None = None
 
 
 class QueuedMessage(NamedTuple):
@@ -69,6 +74,14 @@ class QueuedMessage(NamedTuple):
     sender: str
     created: float
     recipients: tuple[QueuedRecipient, ...]
+
+
+class Held(NamedTuple):
+    """What is held for a destination after something was said. recipients: how many. last_reply: of the latest one."""
+
+    destination: str
+    recipients: int
+    last_reply: str
 
 
 class View(NamedTuple):
@@ -99,6 +112,11 @@ def totals(store: Store) -> Totals:
     return Totals(*store.rows(TOTALS)[0])
 
 
+def held(store: Store) -> list[Held]:
+    """What is held after something was said, by destination."""
+    return [Held(*row) for *row, _ in store.rows(HELD)]
+
+
 def find(store: Store, selection: Selection, last: int, state: str | None, view: View) -> Iterator[tuple[int, int]]:
     """Deliveries up to the number `last`, and their messages, that have something of a selection (not one by ids)."""
     condition, values = selection.condition()
@@ -107,10 +125,10 @@ def find(store: Store, selection: Selection, last: int, state: str | None, view:
     while True:
         asked = {**values, **view.values, "after": after, "state": state, "limit": CHUNK}
         rows = store.rows(query, asked)
-        for after, message, destination, recipients, sender in rows:
+        for after, message, destination, recipients, sender, reverse_path in rows:
             if after > last:
                 return
-            if selection.has_sender(sender) and _has_any(selection, destination, recipients):
+            if selection.has_sender(sender, reverse_path) and _has_any(selection, destination, recipients):
                 yield after, message
         if len(rows) < CHUNK:
             return
@@ -141,16 +159,16 @@ def _message(store: Store, number: int, selection: Selection, state: str | None,
         return None
     envelope, size = Envelope.from_json(row[0], ()), row[1]
     recipients = []
-    for destination, shown, next_attempt, attempts, wish, last_reply, packed in store.rows(
+    for destination, shown, next_attempt, attempts, wish, last_reply, packed, reverse_path in store.rows(
         DELIVERIES, {**view.values, "message": number}
     ):
-        if state is None or shown == state:
+        if (state is None or shown == state) and selection.has_sender(envelope.sender, reverse_path):
             at = next_attempt if shown in ("ready", "deferred") else None
             recipients += [
-                QueuedRecipient(one.address, shown, at, last_reply, destination, attempts, wish)
+                QueuedRecipient(one.address, shown, at, last_reply, destination, attempts, wish, reverse_path)
                 for one in recipients_from_json(packed)
                 if selection.has_recipient(destination, one.address)
             ]
-    if not recipients or not selection.has_sender(envelope.sender):
+    if not recipients:
         return None
     return QueuedMessage(number, size, envelope.sender, envelope.received, tuple(recipients))

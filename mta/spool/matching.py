@@ -11,7 +11,7 @@ class Selection(NamedTuple):
     """Deliveries that an operator means; those that all of it is true of. Without anything: all of them.
 
     ids: queue ids. to: a destination, a domain or an address of recipients. sender: an address or a domain of
-    reverse-paths, "<>" for the null one.
+    reverse-paths, "<>" for the null one: the message's sender, or whom its delivery goes on from.
     """
 
     ids: frozenset[int] | None = None
@@ -27,15 +27,17 @@ class Selection(NamedTuple):
             parts.append("(delivery.destination = :to OR instr(lower(recipients), :part))")
         if self.sender is not None and self.sender.isascii():
             values["sender"] = self._sender_part
-            parts.append("instr(lower(sender), :sender)" if values["sender"] else "sender = :sender")
+            found = "instr(lower({0}), :sender)" if values["sender"] else "{0} = :sender"
+            parts.append(f"({found.format('sender')} OR {found.format('reverse_path')})")
         return " AND ".join(parts), values
 
-    def has_sender(self, sender: str) -> bool:
-        """Is this reverse-path meant?"""
+    def has_sender(self, sender: str, reverse_path: str | None = None) -> bool:
+        """Is mail meant that came from this sender and goes on from this reverse-path? None: from the sender's."""
         if self.sender is None:
             return True
         wanted = self._sender_part
-        return sender.lower().endswith(wanted) if wanted.startswith("@") else sender.lower() == wanted
+        paths = [sender.lower()] if reverse_path is None else [sender.lower(), reverse_path.lower()]
+        return any(path.endswith(wanted) if wanted.startswith("@") else path == wanted for path in paths)
 
     def has_recipient(self, destination: str, address: str) -> bool:
         """Is this recipient meant, who waits for this destination?"""

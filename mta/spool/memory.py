@@ -5,7 +5,6 @@ and started without having been stopped, as after a crash.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -24,52 +23,19 @@ from mta.interfaces import (
     Record,
     Recovered,
     SpoolFull,
-    Waiting,
 )
-from mta.message.envelope import Envelope, QueueIds, Recipient
+from mta.message.envelope import Envelope, QueueIds
 from mta.message.timeline import Event
 from mta.spool import wishes
 from mta.spool.content import Octets
 from mta.spool.history import PURGE, Story
 from mta.spool.keeping import ENDS, addresses
+from mta.spool.memory_rows import Delivery, Message
+from mta.spool.rushing import Target, is_held_back
 
 Result = TypeVar("Result")
 
 NO_PAUSE = Pause(0.0, 0, "")
-
-
-@dataclass
-class Delivery:
-    """Recipients who wait together, as a row of the real spool has them."""
-
-    id: int
-    destination: str
-    recipients: tuple[Recipient, ...]
-    due: float
-    deadline: float
-    state: str = "waiting"
-    attempts: int = 0
-    fence: int = 0
-    warned: bool = False
-    wish: str = ""
-    last_reply: str = ""
-
-    def waiting(self) -> Waiting:
-        """It as it was before it was claimed."""
-        return Waiting(
-            self.recipients, self.destination, self.due, self.deadline, self.attempts, self.warned, self.last_reply
-        )
-
-
-@dataclass
-class Message:
-    """A message with something left to do."""
-
-    id: int
-    envelope: Envelope
-    content: Octets
-    events: list[Event]
-    deliveries: dict[int, Delivery] = field(default_factory=dict)
 
 
 @implementer(IReception)
@@ -139,6 +105,10 @@ class MemorySpool:
         """As in `ISpool`."""
         return self._ids.next(now)
 
+    def has_room(self, size: int) -> bool:
+        """As in `ISpool`."""
+        return not self.is_full
+
     def receive(self, now: float) -> MemoryReception:
         """As in `ISpool`."""
         if self.is_full:
@@ -158,7 +128,8 @@ class MemorySpool:
 
         def claim() -> list[Claim]:
             found = [pair for pair in self._waiting() if pair[1].destination == destination and pair[1].due <= now]
-            return [self._claim(*pair) for pair in sorted(found, key=lambda pair: pair[1].due)[:limit]]
+            found.sort(key=lambda pair: (-pair[0].envelope.priority, pair[1].due))
+            return [self._claim(*pair) for pair in found[:limit]]
 
         return self._ask(claim)
 
@@ -198,6 +169,10 @@ class MemorySpool:
 
         return self._ask(release)
 
+    def rush(self, domain: str, destination: str) -> "Deferred[int]":
+        """As in `ISpool`."""
+        return self._ask(lambda: self._rush(Target(domain, destination)))
+
     def changes(self) -> "Deferred[bool]":
         """As in `ISpool`. The operator's side counts as another process."""
 
@@ -228,12 +203,13 @@ class MemorySpool:
             if one.state == "active":
                 one.wish = wishes.add(one.wish, verb, None)
             elif verb == "release" and not waits:
+                self._lift_pause(one.destination)
                 released = wishes.event(now, "released", one.recipients)
                 self._settle(here, one, [wishes.Left(one.waiting()._replace(due=now))], [released], now)
             elif verb in ("drop", wishes.BOUNCE) or (verb == "hold" and waits):
                 self._settle(here, one, *wishes.grant(verb, [one.waiting()], now), now)
             elif verb == "retry" and waits and max(one.due, pause.until) > now:
-                self.pauses[one.destination] = pause._replace(until=0.0)
+                self._lift_pause(one.destination)
                 self._settle(here, one, *wishes.grant(verb, [one.waiting()], now), now)
 
     def story(self, message: int) -> Story | None:
@@ -263,13 +239,30 @@ class MemorySpool:
         claims = []
         for new in deliveries:
             number = self._delivery_ids.next(self._now())
-            one = Delivery(number, new.destination, new.recipients, new.due, new.deadline)
+            one = Delivery(number, new.destination, new.recipients, new.due, new.deadline, new.reverse_path)
             message.deliveries[number] = one
             if new.eager:
                 claims.append(self._claim(message, one)._replace(last_reply=""))
         if not message.deliveries:
             self._end(message, message.envelope.received)
         return claims
+
+    def _rush(self, target: Target) -> int:
+        now = self._now()
+        messages: set[int] = set()
+        destinations: set[str] = set()
+        for message, one in self._waiting():
+            if target.concerns(one.destination, one.recipients) and not is_held_back(one.attempts, one.due, now):
+                one.due = min(one.due, now)
+                messages.add(message.id)
+                destinations.add(one.destination)
+        for destination in destinations:
+            self._lift_pause(destination)
+        return len(messages)
+
+    def _lift_pause(self, destination: str) -> None:
+        if destination in self.pauses:
+            self.pauses[destination] = self.pauses[destination]._replace(until=0.0)
 
     def _due(self, now: float, limit: int, skip: frozenset[str]) -> list[Due]:
         earliest: dict[str, float] = {}
@@ -287,6 +280,8 @@ class MemorySpool:
         one.fence += 1
         last_reply = one.last_reply or self.pauses.get(one.destination, NO_PAUSE).last_reply
         envelope = message.envelope._replace(recipients=one.recipients)
+        if one.reverse_path is not None:
+            envelope = envelope.on_behalf_of(one.reverse_path)
         key = (message.id, one.id, one.fence, one.destination, envelope)
         return Claim(*key, one.attempts, one.warned, one.wish, last_reply, one.due)
 
@@ -333,10 +328,7 @@ class MemorySpool:
         del deliveries[one.id]
         for number, (waiting, wish) in enumerate(left, 1):
             key = one.id if number == len(left) else self._delivery_ids.next(at)
-            recipients, destination, due, deadline, attempts, warned, last_reply, state = waiting
-            deliveries[key] = Delivery(
-                key, destination, recipients, due, deadline, state, attempts, one.fence, warned, wish, last_reply
-            )
+            deliveries[key] = one.left_as(key, waiting, wish)
         message.deliveries = dict(sorted(deliveries.items()))
         message.events += events
         self._forget_pause(one.destination)

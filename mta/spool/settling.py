@@ -13,7 +13,7 @@ from mta.spool.wishes import Left, grant
 WISH = "SELECT wish FROM delivery WHERE id = ? AND message = ? AND fence = ? AND state = 'active'"
 REMOVE_CLAIMED = "DELETE FROM delivery WHERE id = ? AND message = ? AND fence = ? AND state = 'active'"
 ACTIVE = """
-    SELECT id, message, destination, due, deadline, attempts, warned, wish, last_reply, sender, recipients
+    SELECT id, message, destination, due, deadline, attempts, warned, wish, last_reply, recipients
     FROM delivery WHERE state = 'active'
 """
 CLAIMED = f"{ACTIVE} AND id = ? AND message = ? AND fence = ?"
@@ -25,9 +25,9 @@ CHANGE_DELIVERY = """
 """
 COPY_DELIVERY = """
     INSERT INTO delivery (id, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
-        last_reply, sender, recipients)
+        last_reply, sender, recipients, reverse_path)
     SELECT ?, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
-        last_reply, sender, recipients FROM delivery WHERE id = ?
+        last_reply, sender, recipients, reverse_path FROM delivery WHERE id = ?
 """
 PAUSE = """
     INSERT INTO destination (name, next_due, paused_until, failures, last_reply) VALUES (?, NULL, ?, ?, ?)
@@ -48,7 +48,6 @@ class Active(NamedTuple):
     warned: int
     wish: str
     last_reply: str
-    sender: str
     recipients: str
 
     @property
@@ -84,7 +83,7 @@ def record(store: Store, record: Record) -> bool:
         keep_notice(store, notice)
     if record.pause is not None:
         _pause(store, claim.destination, record.pause)
-    tell(store, claim.message, claim.envelope.sender, record.at, (*record.events, *granted))
+    tell(store, claim.message, record.at, (*record.events, *granted))
     return True
 
 
@@ -118,7 +117,7 @@ def _put_back(store: Store, row: Active, due: float | None = None, events: Seque
     store.counts["active"] -= len(row.addressees)
     _leave(store, row.id, left)
     if events or granted:
-        tell(store, row.message, row.sender, now, (*events, *granted))
+        tell(store, row.message, now, (*events, *granted))
 
 
 def _leave(store: Store, delivery: int, left: Sequence[Left]) -> None:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, SpoolBroken, SpoolFull
 from mta.message.envelope import QueueIds, format_queue_id
-from mta.spool import claims, database, history, listing, settling
+from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.batches import Committer
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
@@ -100,6 +100,13 @@ class SqliteSpool:
         """As in `ISpool`."""
         return self._ids.next(now)
 
+    def has_room(self, size: int) -> bool:
+        """As in `ISpool`."""
+        try:
+            return self._free_octets() >= self._floor + size
+        except SpoolBroken:
+            return True  # nobody knows; whoever receives it is told
+
     def receive(self, now: float) -> Reception:
         """As in `ISpool`."""
         if self._free_octets() < self._floor:
@@ -133,6 +140,11 @@ class SqliteSpool:
     def release(self, claims: Sequence[Claim]) -> "Deferred[None]":
         """As in `ISpool`."""
         return self._writer.submit(lambda store: settling.release(store, claims))
+
+    def rush(self, domain: str, destination: str) -> "Deferred[int]":
+        """As in `ISpool`."""
+        target = rushing.Target(domain, destination)
+        return Deferred.fromCoroutine(rushing.rush(target, self._now(), self._writer.submit))
 
     def changes(self) -> "Deferred[bool]":
         """As in `ISpool`."""

@@ -23,7 +23,8 @@ CHUNK = 250  # deliveries to a transaction: a worker that wants to commit meanwh
 OF_MESSAGE = "SELECT id FROM delivery WHERE message = ?"
 READ = """
     SELECT delivery.id, message, delivery.destination, state, due > ?1 OR coalesce(paused_until, 0) > ?1, wish, sender,
-        recipients FROM delivery LEFT JOIN destination ON destination.name = delivery.destination WHERE delivery.id = ?2
+        reverse_path, recipients
+    FROM delivery LEFT JOIN destination ON destination.name = delivery.destination WHERE delivery.id = ?2
 """
 SET_RECIPIENTS = "UPDATE delivery SET recipients = ? WHERE id = ?"
 SET_WISH = "UPDATE delivery SET wish = ? WHERE id = ?"
@@ -46,6 +47,7 @@ class Row(NamedTuple):
     later: bool
     wish: str
     sender: str
+    reverse_path: str | None
     recipients: tuple[Recipient, ...]
 
 
@@ -118,7 +120,7 @@ def _meant(store: Store, numbers: Sequence[int], selection: Selection) -> Iterat
         *columns, packed = found
         row = Row._make((*columns, recipients_from_json(packed)))
         meant = tuple(one for one in row.recipients if selection.has_recipient(row.destination, one.address))
-        if not meant or not selection.has_sender(row.sender):
+        if not meant or not selection.has_sender(row.sender, row.reverse_path):
             continue
         is_whole = len(meant) == len(row.recipients)
         if not is_whole:
@@ -155,6 +157,7 @@ def _release(store: Store, row: Row) -> bool:
     if row.state != "held":
         return False
     store.db.execute(RELEASE, (store.now(), row.id))
+    store.db.execute(LIFT_PAUSE, (row.destination,))  # what it was held for has been mended: find out at once
     _move(store, row, "waiting")
     _tell(store, row, "released")
     return True
@@ -196,4 +199,4 @@ def _move(store: Store, row: Row, state: str) -> None:
 def _tell(store: Store, row: Row, kind: str) -> None:
     now = store.now()
     told = Event(now, kind, {"recipients": addresses(row.recipients), "by": wishes.OPERATOR})
-    tell(store, row.message, row.sender, now, (told,))
+    tell(store, row.message, now, (told,))

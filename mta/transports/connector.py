@@ -10,6 +10,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from mta.net import eager
+from mta.net.client_tls import ClientHandshake
 from mta.smtp import limits
 from mta.transports.pool import Pool
 from mta.transports.search import Place
@@ -33,9 +34,17 @@ class Connector:
         self._connect = connect
         self._connect_unix = connect_unix
 
-    def open(self, place: Place) -> Session:
-        """A session that is being connected. It can hold its first dialogue already, which learns if that fails."""
-        session = Session(self._reactor, str(place), self._pool.forget)
+    @property
+    def is_closed(self) -> bool:
+        """Should nobody open another session?"""
+        return self._pool.is_cut
+
+    def open(self, place: Place, handshake: ClientHandshake | None = None) -> Session:
+        """A session that is being connected. It can hold its first dialogue already, which learns if that fails.
+
+        handshake: for TLS, if the dialogue comes to it.
+        """
+        session = Session(self._reactor, str(place), self._pool.forget, handshake)
         self._pool.watch(session)
         factory = _Factory(session)
         try:

@@ -1,17 +1,24 @@
 """Errand: the account of one message that is carried from host to host: who is done, who is left, what was tried."""
 
+from twisted.internet.defer import Deferred
+
 from mta.interfaces import IContent
 from mta.message.envelope import Envelope
-from mta.message.outcome import Carried, Outcome, Result, Try
-from mta.smtp.client import Ending, How, Mail, Peer, Stage
+from mta.message.outcome import Carried, Onward, Outcome, Result, Try
+from mta.policy.routing import Hop
+from mta.smtp.asking import Mail, Peer
+from mta.smtp.client import Ending, How, Stage
 from mta.smtp.reply import Reply
 from mta.smtp.steps import OwnReply
+from mta.transports.fitting import Fitter
+from mta.transports.parcel import Parcel
 from mta.transports.session import Session
 
 CARRY_SECONDS = 3600.0  # for all hosts together
 SLOWEST = 10_000  # octets of a message that add a second to that
 
 _NO_TIME = OwnReply(451, "4.4.1", ("no host could be tried in time",))
+_LEFT = frozenset({How.LOST, How.ELSEWHERE, How.LATER})
 
 
 class Errand:
@@ -21,9 +28,9 @@ class Errand:
     until: when it must have ended, in seconds since 1970.
     """
 
-    def __init__(self, envelope: Envelope, content: IContent, now: float) -> None:
-        self._envelope = envelope
-        self._content = content
+    def __init__(self, hop: Hop, envelope: Envelope, content: IContent, fitter: Fitter, now: float) -> None:
+        self._recipients = envelope.recipients
+        self._parcel = Parcel(hop, envelope, content, fitter)
         self._outcomes: list[Outcome | None] = [None] * len(envelope.recipients)
         self._tries: list[Try] = []
         self._reached = False
@@ -32,15 +39,9 @@ class Errand:
         self.tried: set[str] = set()
         self.until = now + CARRY_SECONDS + content.size / SLOWEST
 
-    def mail(self, peer: Peer) -> Mail:
-        """What is to be carried to this peer.
-
-        Here is the place where 8-bit content is converted for a peer without 8BITMIME; so far it is sent as it is.
-        """
-        envelope, content = self._envelope, self._content
-        paths = [envelope.recipients[index].address for index in self.pending]
-        eight_bit = envelope.eight_bit or envelope.body == "8BITMIME"
-        return Mail(envelope.sender, paths, content.size, eight_bit, envelope.dotted, content.blocks)
+    def mail(self, peer: Peer, now: float) -> Mail | Deferred[Mail]:
+        """What is to be carried to this peer; a Deferred where its content must be converted first."""
+        return self._parcel.make_up(peer, [self._recipients[index] for index in self.pending], now)
 
     def note(self, host: str, why: str) -> None:
         """A host that was not tried."""
@@ -53,33 +54,51 @@ class Errand:
         for index in self.pending:
             self._put_off(index, ending.reply, session.host)
 
-    def settle(self, session: Session, endings: list[Ending], seconds: float) -> None:
-        """The message was tried over a session: an ending for each of the pending."""
-        host = session.host
+    def hold(self, session: Session, reply: OwnReply, seconds: float) -> None:
+        """It cannot go on with any host of this hop before somebody has mended something here."""
         self._turned_away = False
+        self._tried(session, str(reply), seconds, session.transcript())
+        for index in self.pending:
+            self._outcomes[index] = Outcome(Result.HELD, reply, session.host, remote=False)
+        self.pending = []
+
+    def settle(self, session: Session, endings: list[Ending], seconds: float) -> None:
+        """The message was tried over a session: an ending for each of the pending.
+
+        Where the session has done as much as it may, its host has not had its chance for those who are left.
+        """
+        host, peer = session.host, session.peer
+        onward = Onward.PASSED if "DSN" in peer.extensions else Onward.FINAL if peer.lmtp else Onward.RELAYED
+        taken: Reply | None = None
+        worst: Reply | None = None
         left: list[int] = []
-        worst: Ending | None = None
-        for index, ending in zip(self.pending, endings, strict=True):
-            how, reply, stage = ending
+        later = False
+        for index, (how, reply, stage) in zip(self.pending, endings, strict=True):
             if how is How.TAKEN:
-                self._outcomes[index] = Outcome(Result.DELIVERED, reply, host)
+                self._outcomes[index] = Outcome(Result.DELIVERED, reply, host, onward=onward)
+                self._turned_away, self._reached = False, True
+                taken = taken or reply
                 continue
-            worst = worst or ending
-            if how is How.LOST:
-                self._reached |= not isinstance(reply, OwnReply) or stage not in (Stage.RSET, Stage.MAIL)
+            remote = not isinstance(reply, OwnReply)
+            self._turned_away &= how is How.ELSEWHERE
+            self._reached |= how is not How.LOST or remote or stage not in (Stage.RSET, Stage.MAIL)
+            if how is How.LATER:
+                later = True
+            else:
+                worst = worst or reply
+            if how in _LEFT:
                 self._put_off(index, reply, host)
                 left.append(index)
-                continue
-            self._reached = True
-            result = Result.FAILED if reply.is_permanent and how is not How.UNKNOWN else Result.DEFERRED
-            remote = not isinstance(reply, OwnReply)
-            self._outcomes[index] = Outcome(result, reply, host, remote, how is How.UNKNOWN)
-        if worst is None:
-            self._reached = True
-            self._tried(session, str(endings[0].reply), seconds, ())
-        else:
-            self._tried(session, str(worst.reply), seconds, session.transcript())
+            else:
+                result = Result.FAILED if reply.is_permanent and how is not How.UNKNOWN else Result.DEFERRED
+                self._outcomes[index] = Outcome(result, reply, host, remote, how is How.UNKNOWN)
         self.pending = left
+        if worst is not None:
+            self._tried(session, str(worst), seconds, session.transcript())
+        elif taken is not None:
+            self._tried(session, str(taken), seconds, ())
+        if later:
+            self.tried.discard(host)
 
     def carried(self, failure: Reply | None = None, incomplete: bool = False) -> Carried:
         """The end. failure: why no host was found. incomplete: there are hosts of which nobody knows anything."""
@@ -104,4 +123,5 @@ class Errand:
 
     def _tried(self, session: Session, text: str, seconds: float, dialogue: tuple[str, ...]) -> None:
         self.tried.add(session.host)
-        self._tries.append(Try(session.host, seconds, text, "", dialogue))
+        notes = session.notes + self._parcel.notes
+        self._tries.append(Try(session.host, seconds, text, session.tls, dialogue, notes))

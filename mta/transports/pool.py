@@ -72,6 +72,7 @@ class Pool:
             return
         elif (
             self._stopping
+            or session.next is Next.LEAVE
             or session.messages >= limits.messages
             or self._clock.seconds() - session.opened >= limits.age
         ):

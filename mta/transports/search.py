@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mta.interfaces import IResolver
 from mta.policy.exchangers import Answer, Found, candidates, literal_address, unreachable, usable
+from mta.policy.idn import in_a_labels
 from mta.policy.routing import Hop, Via
 from mta.smtp.reply import Reply
 
@@ -101,8 +102,9 @@ class Search:
         if hop.host.startswith("["):
             self._add_literal(hop.host)
             return ()
-        answer = await self._finder.resolver.exchangers(hop.host)
-        found = candidates(hop.host, answer, self._finder.own_names, self._finder.chance)
+        domain = in_a_labels(hop.host)
+        answer = await self._finder.resolver.exchangers(domain)
+        found = candidates(domain, answer, self._finder.own_names, self._finder.chance)
         self._implicit = found.implicit
         self.failure = found.failure
         return found.hosts

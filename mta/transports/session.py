@@ -6,19 +6,22 @@ from math import inf
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPullProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.net.client_tls import ClientHandshake, why_lost
 from mta.smtp import limits
 from mta.smtp.answers import AnswerReader
-from mta.smtp.client import Next, Peer, bye
+from mta.smtp.asking import Peer
+from mta.smtp.client import Next, bye
 from mta.smtp.reply import Reply
-from mta.smtp.steps import Commands, Content, Dialogue, Greeting, OwnReply, Step
+from mta.smtp.steps import Commands, Content, Dialogue, Greeting, Handshake, NoHandshake, OwnReply, Step
 from mta.transports.transcript import Spoken, transcribe
 
 _SERVICE_NOT_AVAILABLE = 421
+_ENCRYPTED = OwnReply(220, "2.0.0", ("encrypted",))
 AT_ONCE = 65_536  # octets: a content up to this size is one write, a larger one is asked for block by block
 
 T = TypeVar("T")
@@ -40,25 +43,37 @@ class _Held:
         self.block: bytes | None = None
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IHandshakeListener)
 class Session(Protocol):
     """Drives dialogues: sends what they yield, gives them the replies, and keeps the promise of `mta.smtp.steps`.
 
-    A dialogue may begin before the connection is there: it starts with waiting for the greeting. Whatever ends the
-    session while a dialogue is held (the peer hangs up or says 421, is silent for too long, replies what is no reply
-    or what nobody asked for) is the dialogue's to deal with; while none is held, nobody minds.
+    A dialogue may begin before the connection is there: it starts with waiting for the greeting, or for TLS. Whatever
+    ends the session while a dialogue is held (the peer hangs up or says 421, is silent for too long, replies what is
+    no reply or what nobody asked for) is the dialogue's to deal with; while none is held, nobody minds.
 
     host: whom we are connected to, as outcomes name it. closed: called once, when the connection is gone or could not
     be made. For whoever uses the session: opened: when, in seconds since 1970. peer: who the server says that it is.
-    next: what the session is good for after the last message. messages: how many were tried over it.
+    next: what the session is good for after the last message. messages: how many were tried over it. tls: what it is
+    encrypted with, "" in the clear. notes: what is to be told of every message that goes over it.
     """
 
-    def __init__(self, clock: IReactorTime, host: str, closed: Callable[["Session"], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        host: str,
+        closed: Callable[["Session"], None],
+        handshake: ClientHandshake | None = None,
+    ) -> None:
+        """handshake: for dialogues with a step for it."""
         self.host = host
         self.opened = clock.seconds()
         self.peer = Peer("", {})
         self.next = Next.MAIL
         self.messages = 0
+        self.tls = ""
+        self.notes: tuple[str, ...] = ()
+        self._handshake = handshake
+        self._farewell: IDelayedCall | None = None
         self._clock = clock
         self._closed = closed
         self._reader = AnswerReader()
@@ -96,9 +111,7 @@ class Session(Protocol):
     def leave(self) -> None:
         """Say QUIT, wait a little for the reply, close. For a session at rest; others are left alone."""
         if self.is_idle:
-            self.hold(bye(), self._clock.seconds() + limits.CLIENT_QUIT).addCallback(
-                lambda _: self._wire.loseConnection()
-            )
+            self.hold(bye(), self._clock.seconds() + limits.CLIENT_QUIT).addCallback(self._close)
 
     def cut(self) -> None:
         """Close at once, whatever is on its way."""
@@ -115,6 +128,8 @@ class Session(Protocol):
             self.transport.setTcpNoDelay(True)
         if self._over is not None:
             self._wire.abortConnection()
+        elif self._shakes:
+            self._encrypt()
 
     def connection_failed(self, why: str) -> None:
         """There will be no connection."""
@@ -149,8 +164,22 @@ class Session(Protocol):
                 self._allow(held.step.seconds)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._end(OwnReply(451, "4.4.2", (f"connection lost {self._while()}",)))
+        self._end(self._broken_off(why_lost(reason.value)))
+        if self._farewell is not None and self._farewell.active():
+            self._farewell.cancel()
         self._closed(self)
+
+    def handshakeCompleted(self) -> None:
+        """The connection is encrypted: whatever comes now comes from whom the certificate names."""
+        held, handshake = self._held, self._handshake
+        if self._over is not None or held is None or handshake is None:
+            return
+        if not handshake.is_acceptable:
+            self._end(self._broken_off("no certificate was shown"))
+            return
+        self.tls = handshake.described(self.transport)
+        held.replies.append(_ENCRYPTED)
+        self._answer(held)
 
     def resumeProducing(self) -> None:
         """The connection has room for one more block of a large content."""
@@ -208,6 +237,11 @@ class Session(Protocol):
         if isinstance(step, Commands):
             self._allow(step.seconds)
             self._wire.write(b"".join(step.lines))
+        elif isinstance(step, Handshake):
+            # A connection that is still being made has its own time.
+            self._allow(step.seconds if self.connected else limits.CLIENT_CONNECT + step.seconds)
+            if self.connected:
+                self._encrypt()
         elif not isinstance(step, Content):
             self._allow(step.seconds)
         elif step.size <= AT_ONCE:
@@ -218,6 +252,31 @@ class Session(Protocol):
         else:
             held.block = next(step.blocks, None)
             self._wire.registerProducer(self, False)
+
+    @property
+    def _shakes(self) -> bool:
+        """Do we wait for TLS?"""
+        return self._held is not None and isinstance(self._held.step, Handshake)
+
+    def _encrypt(self) -> None:
+        """Begin TLS. What came before it, unread, was meant to be taken for a part of what comes inside."""
+        if not self._reader.is_empty:
+            self._end(OwnReply(451, "4.5.0", ("the server went on in the clear behind its reply to STARTTLS",)))
+            return
+        self._allow(Handshake.seconds)
+        self._wire.startTLS(self._handshake)
+
+    def _close(self, _: object) -> None:
+        """Close the connection. TLS has a goodbye of its own, whose answer is not waited for any longer than QUIT's."""
+        self._wire.loseConnection()
+        if self.tls:
+            self._farewell = self._clock.callLater(limits.CLIENT_QUIT, self._wire.abortConnection)
+
+    def _broken_off(self, what: str) -> OwnReply:
+        """The reply that there will not be, since the connection is gone or silent."""
+        if self._handshake is not None and self._shakes:
+            return NoHandshake(451, "4.7.5", (self._handshake.fault or f"the TLS handshake failed: {what}",))
+        return OwnReply(451, "4.4.2", (f"{what} {self._while()}",))
 
     def _too_early(self, held: _Held, replies: list[Reply]) -> None:
         """There are replies before the end of the content: each refusal is one, anything else cannot be."""
@@ -290,7 +349,7 @@ class Session(Protocol):
         elif self._held is None:
             self.leave()
         else:
-            self._end(OwnReply(451, "4.4.2", (f"timed out {self._while()}",)))
+            self._end(self._broken_off("timed out"))
 
     def _while(self) -> str:
         """What we were doing, for people."""

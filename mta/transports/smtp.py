@@ -8,9 +8,11 @@ from mta.interfaces import IContent, ITransport
 from mta.message.envelope import Envelope
 from mta.message.outcome import Carried
 from mta.policy.routing import Hop
-from mta.smtp.client import Ending, How, Peer, Stage, deliver, hello
-from mta.transports.connector import Connector
+from mta.smtp.asking import Mail, Peer
+from mta.smtp.client import Ending, How, Stage, deliver
 from mta.transports.errand import Errand
+from mta.transports.fitting import Fitter
+from mta.transports.opener import HeldBack, Opener
 from mta.transports.pool import Pool
 from mta.transports.search import Finder, Place
 from mta.transports.session import Session
@@ -21,21 +23,22 @@ class SmtpTransport:
     """Tries an open session first, then one place after the other, as long as recipients are left whom no server has
     answered for: after no connection, a refused greeting, a 421, nonsense, or a connection lost before the final dot.
 
-    hostname: what we call ourselves.
+    fitter: converts what a host does not take.
     """
 
     lmtp = False
 
-    def __init__(self, clock: IReactorTime, hostname: str, finder: Finder, connector: Connector, pool: Pool) -> None:
+    def __init__(self, clock: IReactorTime, finder: Finder, opener: Opener, pool: Pool, fitter: Fitter) -> None:
         self._clock = clock
-        self._hostname = hostname
         self._finder = finder
-        self._connector = connector
+        self._opener = opener
         self._pool = pool
+        self._fitter = fitter
 
     def carry(self, hop: Hop, envelope: Envelope, content: IContent) -> Deferred[Carried]:
         """Carry it; see `ITransport`. Takes an hour at the longest, and more only for very large content."""
-        return Deferred.fromCoroutine(self._carry(hop, Errand(envelope, content, self._clock.seconds())))
+        errand = Errand(hop, envelope, content, self._fitter, self._clock.seconds())
+        return Deferred.fromCoroutine(self._carry(hop, errand))
 
     def stop(self) -> Deferred[None]:
         """Close idle sessions, let others end."""
@@ -48,31 +51,48 @@ class SmtpTransport:
             if not errand.pending:
                 return errand.carried()
         search = self._finder.search(hop, errand.note)
-        while errand.pending and not self._pool.is_cut and self._clock.seconds() < errand.until:
+        while self._goes_on(errand):
             place = await search.next()
             if place is None:
                 break
-            if str(place) not in errand.tried:
+            # As many sessions as it takes, where a server limits what one may do.
+            while self._goes_on(errand) and str(place) not in errand.tried:
                 await self._try(place, hop, errand)
         return errand.carried(search.failure, search.incomplete)
+
+    def _goes_on(self, errand: Errand) -> bool:
+        return bool(errand.pending) and not self._pool.is_cut and self._clock.seconds() < errand.until
 
     async def _try(self, place: Place, hop: Hop, errand: Errand) -> None:
         """One place, over a new session."""
         began = self._clock.seconds()
-        session = self._connector.open(place)
-        answer = await session.hold(hello(self._hostname, self.lmtp), errand.until)
+        session, answer = await self._opener.open(place, hop, self.lmtp, errand.until)
         if isinstance(answer, Peer):
-            # STARTTLS comes here, and EHLO again: whatever follows knows the peer by what it says last.
             session.peer = answer
             await self._use(session, hop, errand, began)
+            return
+        seconds = self._clock.seconds() - began
+        if isinstance(answer, HeldBack):
+            errand.hold(session, answer.reply, seconds)
         else:
-            errand.turned_away(session, answer, self._clock.seconds() - began)
-            session.leave()
+            errand.turned_away(session, answer, seconds)
+        session.leave()
 
     async def _use(self, session: Session, hop: Hop, errand: Errand, began: float, reused: bool = False) -> None:
         """The message, over an open session."""
         peer = session.peer
-        endings, session.next = await session.hold(deliver(peer, errand.mail(peer), session.next), errand.until)
+        mail = errand.mail(peer, self._clock.seconds())
+        if not isinstance(mail, Mail):
+            try:
+                mail = await mail
+            except Exception:
+                session.cut()
+                raise
+            if reused and not session.is_idle:
+                # It took leave while the content was being converted.
+                session.cut()
+                return
+        endings, session.next = await session.hold(deliver(peer, mail, session.next), errand.until)
         session.messages += 1
         if reused and _never_began(endings):
             # The server had closed it meanwhile, as it may: that says nothing about it or the message.

@@ -103,8 +103,36 @@ class Ground:
             for (delivery,) in self._deliveries(queue_id):
                 assert claims.claim_one(self.store, delivery) is not None
 
-    def defer(self, queue_id: str, reply: str = "450 4.2.1 come back later", host: str = "mx.there.test") -> None:
-        """Try it, in vain; it waits for an hour."""
+    def add_for_a_list(self, into: Sequence[str], **asked: Any) -> str:
+        """Receive a message for a list, list@ours.test, with these members and an owner; its id."""
+        now = time.time()
+        number = self._ids.next(now)
+        client = Client("192.0.2.7", "client.test", "ESMTPSA", "alice", "TLSv1.3 TLS_AES_256_GCM_SHA384")
+        members = tuple(map(Recipient, into))
+        envelope = Envelope("alice@sender.test", members, now, len(CONTENT), client, **asked)
+        due = envelope.queued_since
+        deliveries = [
+            NewDelivery(one.address.rpartition("@")[2], (one,), due, due + 3600, reverse_path="owner@ours.test")
+            for one in members
+        ]
+        received = {"client": client.address, "helo": client.helo, "protocol": client.protocol, "size": len(CONTENT)}
+        received |= {"sender": envelope.sender, "login": client.login, "tls": client.tls}
+        events = [
+            Event(now, "received", {**received, "recipients": ["list@ours.test"]}),
+            Event(now, "expanded", {"recipients": ["list@ours.test"], "into": list(into)}),
+        ]
+        with self.store.transaction():
+            keep(self.store, Kept(number, envelope, len(CONTENT), CONTENT, deliveries, events))
+        return format_queue_id(number)
+
+    def defer(
+        self,
+        queue_id: str,
+        reply: str = "450 4.2.1 come back later",
+        host: str = "mx.there.test",
+        state: str = "waiting",
+    ) -> None:
+        """Try it, in vain; it waits for an hour, or is held."""
         with self.store.transaction():
             for (delivery,) in self._deliveries(queue_id):
                 claim = claims.claim_one(self.store, delivery)
@@ -118,7 +146,7 @@ class Ground:
                     Event(now, "attempt", attempt),
                     Event(now, "deferred", {"recipients": addresses, **where, "next": now + 3600}),
                 )
-                waits = Waiting(to, claim.destination, now + 3600, now + 7200, 1, False, reply)
+                waits = Waiting(to, claim.destination, now + 3600, now + 7200, 1, False, reply, state)
                 assert settling.record(self.store, Record(claim, now, (waits,), events=events))
 
     def deliver(self, queue_id: str, reply: str = "250 2.0.0 ok") -> None:

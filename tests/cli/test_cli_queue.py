@@ -147,6 +147,47 @@ def test_what_comes_from_outside_cannot_speak_to_a_terminal(
     assert json.loads(as_json)["messages"][0]["sender"] == HOSTILE
 
 
+def test_either_reverse_path_finds_it_and_its_senders_is_shown(ground: Ground) -> None:
+    queue_id = ground.add_for_a_list(["bob@there.test", "carol@else.test"])
+    for words in (["--from", "alice@sender.test"], ["--from", "owner@ours.test"], ["--from", "ours.test"]):
+        [message] = listed(ground, *words)["messages"]
+        assert (message["id"], message["sender"]) == (queue_id, "alice@sender.test")
+        assert [one["address"] for one in message["recipients"]] == ["bob@there.test", "carol@else.test"]
+    assert listed(ground, "--from", "<>")["messages"] == []
+
+
+def test_what_is_held_for_a_fault_of_ours_is_an_alarm(ground: Ground) -> None:
+    login = "535 5.7.8 login refused by smtp.there.test"
+    for number in range(3):
+        ground.defer(ground.add(f"bob{number}@there.test"), login, state="held")
+    ground.mta("hold", ground.add("carol@else.test"))
+    *_, totals, alarm = ground.mta("queue").stdout.splitlines()
+    assert "4 held" in totals
+    assert alarm == f"held: 3 recipients for there.test: {login}; correct it, then: mta release --to there.test"
+    assert ground.mta("queue", "--limit", "0").stdout.splitlines() == [totals, alarm]
+    assert set(listed(ground)) == {"messages", "totals"}, "the form that programs know"
+    ground.mta("release", "--to", "there.test")
+    assert "held: " not in ground.mta("queue").stdout
+
+
+def test_an_alarm_names_what_a_shell_can_take_and_only_so_many(ground: Ground) -> None:
+    for number in range(7):
+        ground.defer(ground.add(f"bob@d{number}.test"), HOSTILE, state="held")
+    with ground.store.transaction():
+        ground.store.db.execute(
+            "UPDATE delivery SET destination = 'smtp://s.test:587?login=a&tls=verify' WHERE destination = 'd0.test'"
+        )
+    lines = [line for line in ground.mta("queue", "--limit", "0").stdout.splitlines() if line.startswith("held: ")]
+    assert len(lines) == 6
+    assert lines[4].endswith("; correct it, then: mta release --to d5.test")
+    assert lines[5] == "held: for 2 other destinations, too: --state held"
+    assert "\x1b" not in "".join(lines)
+    for number in range(1, 7):
+        ground.mta("release", "--to", f"d{number}.test")
+    [line] = [line for line in ground.mta("queue").stdout.splitlines() if line.startswith("held: ")]
+    assert line.endswith("mta release --to 'smtp://s.test:587?login=a&tls=verify'")
+
+
 def test_an_empty_queue_and_a_spool_that_is_not_there_yet(ground: Ground, tmp_path: Path) -> None:
     nothing = "0 messages for 0 recipients, 0 octets\n"
     assert ground.mta("queue").stdout == nothing

@@ -86,6 +86,43 @@ def test_a_notice_is_told_by_both_messages(ground: Ground) -> None:
     assert "  routed to sender.test for alice@sender.test: no route matches" in told
 
 
+def test_a_list_is_told_with_its_members(ground: Ground) -> None:
+    queue_id = ground.add_for_a_list(["bob@there.test", "list@ours.test"], ret="FULL", priority=3)
+    told = ground.mta("show", queue_id).stdout
+    assert re.search(r"^from +alice@sender.test$", told, re.M)
+    assert re.search(r"^asked for +RET=FULL, MT-PRIORITY=3$", told, re.M)
+    assert re.search(r"^to +bob@there.test: ready, goes on from owner@ours.test$", told, re.M)
+    assert re.search(r"^to +list@ours.test: ready, goes on from owner@ours.test$", told, re.M), "a member of itself"
+    assert "  list@ours.test expanded into bob@there.test, list@ours.test\n" in told
+    assert " by ESMTPSA, TLSv1.3 TLS_AES_256_GCM_SHA384, login alice: " in told
+    story = json.loads(ground.mta("show", "--json", queue_id).stdout)
+    assert [(one["address"], one["state"]) for one in story["recipients"]] == [
+        ("bob@there.test", "ready"),
+        ("list@ours.test", "ready"),
+    ]
+
+
+def test_a_list_has_ended_with_its_members(ground: Ground) -> None:
+    queue_id = ground.add_for_a_list(["bob@there.test"])
+    ground.deliver(queue_id)
+    told = ground.mta("show", queue_id).stdout
+    assert re.search(rf"^{queue_id} +ended \S+Z: delivered, expanded$", told, re.M)
+    assert re.search(r"^to +list@ours.test: expanded \S+Z$", told, re.M)
+    assert re.search(r"^to +bob@there.test: delivered \S+Z: 250 2.0.0 ok$", told, re.M)
+
+
+def test_what_its_sender_holds_back_waits_until_then(ground: Ground) -> None:
+    at = ground.began + 10800
+    queue_id = ground.add_for_a_list(["bob@there.test"], released=at)
+    moment = r"\d{4}-\d\d-\d\dT\S+Z"
+    told = ground.mta("show", queue_id).stdout
+    assert re.search(rf"^to +bob@there.test: deferred, waits until {moment} \(in 3h\)", told, re.M)
+    assert re.search(rf"^asked for +not to go on before {moment}$", told, re.M)
+    assert re.search(r" deferred +3h ", ground.mta("queue").stdout)
+    ground.mta("retry", queue_id)
+    assert re.search(r"^to +bob@there.test: ready", ground.mta("show", queue_id).stdout, re.M)
+
+
 def test_a_message_that_nobody_knows(ground: Ground) -> None:
     for verb in ("show", "cat"):
         refused = ground.mta(verb, "000000000000", status=1)
@@ -109,10 +146,19 @@ def event(kind: str, **detail: object) -> Event:
         ),
         (event("attempt", **{"try": 2}, destination="d.test", host="", seconds=30.0004, reply="451 4.4.1 no answer"),
          "try 2 at d.test, without TLS, 30 s: 451 4.4.1 no answer"),
+        (event("attempt", **{"try": 1}, host="mx.test[192.0.2.1]:25", seconds=0.1, reply="250 ok",
+               tls="TLSv1.3, verified", notes=["converted to 7 bit: 2 parts", "its DKIM signature broke"]),
+         "try 1 at mx.test[192.0.2.1]:25, TLSv1.3, verified, 0.1 s: 250 ok; converted to 7 bit: 2 parts; "
+         "its DKIM signature broke"),
+        (event("received", client="192.0.2.1", helo="h.test", protocol="ESMTP", sender="", recipients=["a@b.test"],
+               size=1, proxy="192.0.2.9"),
+         "received from h.test [192.0.2.1] by ESMTP: 1 octets from <> for a@b.test; proxy 192.0.2.9"),
+        (event("notice", about="delivered", id="CR7CY6C240G0"), "notice of delivery: message CR7CY6C240G0"),
         (event("failed", recipients=["a@b.test"], reply="450 later", why="expired", host="mx.test[192.0.2.1]:25"),
          "given up for its age for a@b.test by mx.test[192.0.2.1]:25: 450 later"),
         (event("discarded", recipients=["a@b.test"], why="routes[1]: to b.test"),
          "discarded for a@b.test: routes[1]: to b.test"),
+        (event("expanded", recipients=["l@b.test"]), "l@b.test expanded"),
         (event("expanded", recipients=["l@b.test"], into=["a@b.test", "c@d.test"]),
          "l@b.test expanded into a@b.test, c@d.test"),
         (event("notice", about="delayed", id="CR7CY6C240G0"), "notice of delay: message CR7CY6C240G0"),

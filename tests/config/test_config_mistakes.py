@@ -266,7 +266,28 @@ MISTAKES = {
             ' (got "a b\\u001b")'
         ],
     ),
+    "TLS without a certificate": (
+        "listen: [{address: '127.0.0.1:1', tls: required}, {address: '127.0.0.1:2', tls: implicit, client_ca: ca.pem}]",
+        [
+            '2: listen[0].tls: needs a certificate; name one in tls (got "required")',
+            '2: listen[1].tls: needs a certificate; name one in tls (got "implicit")',
+            '2: listen[1].client_ca: needs TLS; name a certificate in tls (got "ca.pem")',
+        ],
+    ),
+    "half a certificate": ("tls: {key: k.pem}", ['2: tls: needs certificate too (got {"key": "k.pem"})']),
+    "names without a certificate": (
+        "tls: {names: {a.example: {certificate: c.pem, key: k.pem}}}",
+        [
+            "2: tls: needs certificate and key, for clients that ask for no name "
+            '(got {"names": {"a.example": {"certificate": "c.pem", "key": "k.pem"}}})'
+        ],
+    ),
+    "smtps in the clear": (
+        'routes: [{to: "*", via: "smtps://a.example", tls: none}]',
+        ['2: routes[0].tls: contradicts smtps://, which is TLS; leave it out, or use smtp:// (got "none")'],
+    ),
 }
+
 
 # Values that need what is not there yet. Each is refused with what to do instead.
 NOT_YET = {
@@ -274,38 +295,10 @@ NOT_YET = {
     "workers: 2": ("workers", "(several worker processes); use 1"),
     "workers: auto": ("workers", "(several worker processes); use 1"),
     "listen: [{address: systemd:smtp}]": ("listen[0].address", "(sockets from systemd); use HOST:PORT or unix:PATH"),
-    "listen: [{address: 'localhost:1', tls: required}]": ("listen[0].tls", "(TLS); use none or offered"),
-    "listen: [{address: 'localhost:1', tls: implicit}]": ("listen[0].tls", "(TLS); use none or offered"),
-    "listen: [{address: 'localhost:1', auth: offered}]": ("listen[0].auth", "(logging in); use none"),
-    "listen: [{address: 'localhost:1', plaintext_auth: [127.0.0.1]}]": (
-        "listen[0].plaintext_auth",
-        "(logging in); leave it out",
-    ),
-    "listen: [{address: 'localhost:1', auth_equals: true}]": ("listen[0].auth_equals", "(logging in); leave it out"),
-    "listen: [{address: 'localhost:1', client_ca: ca.pem}]": ("listen[0].client_ca", "(TLS); leave it out"),
-    "listen: [{address: 'localhost:1', source_routes: follow}]": (
-        "listen[0].source_routes",
-        "(any other way with source routes); use strip",
-    ),
-    "listen: [{address: 'localhost:1', etrn: [127.0.0.1]}]": ("listen[0].etrn", "(ETRN); leave it out"),
-    "listen: [{address: 'localhost:1', proxy_protocol: [127.0.0.1]}]": (
-        "listen[0].proxy_protocol",
-        "(the PROXY protocol); leave it out",
-    ),
-    "listen: [{address: 'localhost:1', xclient: [127.0.0.1]}]": ("listen[0].xclient", "(XCLIENT); leave it out"),
-    "listen: [{address: 'localhost:1', legacy_tls: true}]": ("listen[0].legacy_tls", "(TLS); leave it out"),
-    'routes: [{to: "*", via: "smtps://a.example"}]': ("routes[0].via", "(TLS); use smtp://"),
-    'routes: [{to: "*", via: mx, login: provider}]': ("routes[0].login", "(logging in upstream); leave it out"),
-    'routes: [{to: "*", via: mx, tls: verify}]': ("routes[0].tls", "(TLS to a next hop); use none or may"),
-    'routes: [{to: "*", via: mx, eight_bit: bounce}]': (
-        "routes[0].eight_bit",
-        "(a bounce of 8-bit content); use convert or send",
-    ),
-    "logins: {provider: {user: shop, password_file: p}}": ("logins", "(logging in upstream); leave it out"),
-    "tls: {certificate: c.pem}": ("tls.certificate", "(TLS); leave it out"),
-    "tls: {key: k.pem}": ("tls.key", "(TLS); leave it out"),
-    "accounts: accounts.yml": ("accounts", "(logging in); leave it out"),
-    "directory: directory.yml": ("directory", "(a directory of local names); leave it out"),
+    "listen: [{address: 'localhost:1', legacy_tls: true}]": ("listen[0].legacy_tls", "(TLS 1.0 and 1.1); leave it out"),
+    'routes: [{to: "*", via: mx, tls: dane}]': ("routes[0].tls", "(DANE); use none, may, require or verify"),
+    "logins: {p: {user: u, oauth2: microsoft}}": ("logins.p.oauth2", "(OAuth2); leave it out"),
+    "logins: {p: {user: u, token_file: t}}": ("logins.p.token_file", "(OAuth2); leave it out"),
     "dns: {trust_ad: true}": ("dns.trust_ad", "(DNSSEC); leave it out"),
     "admin: {listen: 127.0.0.1:8025}": ("admin.listen", "(the console); leave it out"),
     "admin: {token_file: token}": ("admin.token_file", "(the console); leave it out"),

@@ -1,7 +1,7 @@
 """A relay's delivery side on a clock that tests turn by hand: the manager, a spool and a transport in memory."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,11 +233,14 @@ class House:
         eager: bool = False,
         silent: bool = False,
         content: bytes = CONTENT,
+        expanded: Mapping[str, str | Recipient] | None = None,
+        reverse_path: str | None = None,
         **envelope: Any,
     ) -> int:
         """Receive a message as the inbound side does: reserve if asked, store, then deliver or wake. Its queue id.
 
-        silent: the manager is not told, as if it had been stored in another life.
+        silent: the manager is not told, as if it had been stored in another life. expanded: recipients who have been
+        expanded into others, by the destination that says so. reverse_path: whom it goes on from.
         """
         now = self.clock.seconds()
         recipients = tuple(one if isinstance(one, Recipient) else Recipient(one) for one in to)
@@ -245,13 +248,18 @@ class House:
         for one in recipients:
             hop = self.route(sender, one.address).hop
             groups.setdefault(hop.destination if hop else "nowhere", []).append(one)
-        until = deadline(self.policy, now, warned=False)
+        for name, whom in (expanded or {}).items():
+            groups[name] = [whom if isinstance(whom, Recipient) else Recipient(whom)]
+        by, by_mode = envelope.get("by", 0.0), envelope.get("by_mode", "")
+        due = max(now, envelope.get("released", 0.0))
+        until = deadline(self.policy, due, warned=False, by=by, by_mode=by_mode)
         deliveries = [
-            NewDelivery(name, tuple(group), now, until, eager and self.manager.reserve(name))
+            NewDelivery(name, tuple(group), due, until, eager and self.manager.reserve(name), reverse_path)
             for name, group in groups.items()
         ]
         reception = self.spool.receive(now)
         reception.write(content)
+        recipients = tuple(one for group in groups.values() for one in group)
         stored = reception.commit(
             Envelope(sender, recipients, now, len(content), **envelope), deliveries, (Event(now, "received", {}),)
         )

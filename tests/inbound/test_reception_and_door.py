@@ -4,22 +4,25 @@ from ipaddress import ip_network
 
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from mta.inbound.conversation import House
 from mta.inbound.door import Doorkeeper, DoorLimits
+from mta.inbound.house import House
 from mta.inbound.listener import ListenerFactory
+from mta.inbound.manners import Manners
+from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
 from mta.interfaces import SpoolBroken, SpoolFull
 from mta.maillog import MailLog
 from mta.policy.access import Access
+from mta.policy.addressing import Addressing
+from mta.policy.directory import Directory
 from mta.policy.pattern import Pattern
 from mta.policy.routing import Route, Routing
 from mta.smtp.reply import Reply
-from mta.smtp.server import ServerSettings
-from mta.spool.memory import MemorySpool
+from mta.spool.memory import MemoryReception, MemorySpool
 
 START = 1_800_000_000.0
 
@@ -74,20 +77,29 @@ class Place:
         self.door = Doorkeeper(self.clock, "mx.example.org", limits, log)
         refused = Route(Reply(550, "5.7.1", ("no mail here",)), Pattern.parse("closed.example"))
         keeping = Keeping(
-            "mx.example.org", self.spool, self.dispatcher, log, self.clock.seconds, lambda at: at + 3600, max_received=3
+            "mx.example.org",
+            self.spool,
+            self.dispatcher,
+            log,
+            self.clock.seconds,
+            lambda at, by, mode: at + 3600,
+            max_received=3,
         )
+        routing, directory = Routing([refused]), Directory({})
         house = House(
             hostname="mx.example.org",
             postmaster="chief@example.org",
             keeping=keeping,
             access=Access([ip_network("192.0.2.0/24"), ip_network("127.0.0.0/8")], ["example.org", "closed.example"]),
-            routing=Routing([refused]),
+            routing=routing,
+            directory=directory,
+            addressing=Addressing(directory, routing, "chief@example.org"),
+            authentication=None,
             checks=checks,
             max_recipients=max_recipients,
         )
-        self.factory = ListenerFactory(
-            self.door, house, lambda may_relay: ServerSettings(message_size=2000, lenient=may_relay, **settings)
-        )
+        manners = Manners(message_size=2000, **settings)
+        self.factory = ListenerFactory(self.door, Porch(self.clock, log), house, manners)
 
     def connect(self, address: str = "192.0.2.7"):
         protocol = self.factory.buildProtocol(IPv4Address("TCP", address, 1234))
@@ -96,6 +108,16 @@ class Place:
         wire = Wire()
         protocol.makeConnection(wire)
         return Talk(self, protocol, wire)
+
+
+class Check:
+    """Objects to nobody."""
+
+    def client(self, address):
+        return succeed(None)
+
+    def recipient(self, *asked):
+        return succeed(None)
 
 
 class Talk:
@@ -226,7 +248,7 @@ def test_what_cannot_be_kept_is_not_taken(error: Exception, reply: str, monkeypa
         place.clock.callLater(1, failing.errback, error)
         return failing
 
-    monkeypatch.setattr(type(talk.protocol._conversation.reception._kept), "commit", fail)
+    monkeypatch.setattr(MemoryReception, "commit", fail)
     assert talk.say(*CONTENT) == ""
     place.clock.advance(1)
     assert talk.heard().startswith(reply)
@@ -250,7 +272,7 @@ def test_below_the_floor_data_is_put_off_and_can_be_said_again(monkeypatch) -> N
 def test_pipelined_commands_behind_a_slow_answer_keep_their_order() -> None:
     waiting: list[Deferred] = []
 
-    class Slow:
+    class Slow(Check):
         def recipient(self, *asked):
             waiting.append(Deferred())
             return waiting[-1]
@@ -268,7 +290,7 @@ def test_pipelined_commands_behind_a_slow_answer_keep_their_order() -> None:
 
 
 def test_a_check_that_breaks_is_answered_451(capsys) -> None:
-    class Broken:
+    class Broken(Check):
         def recipient(self, *asked):
             raise ZeroDivisionError
 
@@ -278,7 +300,7 @@ def test_a_check_that_breaks_is_answered_451(capsys) -> None:
 
 
 def test_a_client_that_sends_faster_than_it_is_answered_is_paused() -> None:
-    class Never:
+    class Never(Check):
         def recipient(self, *asked):
             return Deferred()
 
@@ -290,7 +312,7 @@ def test_a_client_that_sends_faster_than_it_is_answered_is_paused() -> None:
 
 
 def test_a_client_that_does_not_read_its_replies_is_not_listened_to() -> None:
-    class Slow:
+    class Slow(Check):
         def recipient(self, *asked):
             return answers[-1]
 
@@ -448,3 +470,20 @@ def test_going_down_lets_a_transaction_end_and_tells_the_others() -> None:
     assert waiting.wire.aborted
     waiting.hang_up()
     assert closed == [None]
+
+
+def test_a_client_that_a_check_refuses_is_greeted_with_554_and_heard_no_more() -> None:
+    class Closed(Check):
+        def client(self, address):
+            return asked
+
+    asked: Deferred[Reply | None] = Deferred()
+    talk = Place(checks=[Closed()]).connect()
+    assert talk.say("EHLO early") == ""
+    asked.callback(Reply(554, "5.7.1", ("not from there",)))
+    assert (
+        talk.heard()
+        == "554 5.7.1 not from there\r\n503 5.7.0 no mail service here for your address; QUIT is all that is left\r\n"
+    )
+    assert talk.say("MAIL FROM:<>")[:3] == "503"
+    assert talk.say("QUIT")[:3] == "221"

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from mta.message.envelope import Envelope, Recipient
 from mta.message.outcome import Outcome, Result, deferred, failed
-from mta.message.report import About, Action, Fate, delay_report, failure_report, status
+from mta.message.report import About, delay_report, failure_report, success_report
+from mta.message.returned import LARGEST_WHOLE, Returned, returned
+from mta.message.statusfields import Action, Fate, status
 from mta.message.trace import mail_date
 from mta.smtp.reply import Reply
 
@@ -23,9 +25,16 @@ HEADER = (
 )
 
 
-def about(header: bytes = HEADER, sender: str = "alice@example.com", envid: str = "") -> About:
-    envelope = Envelope(sender, (), RECEIVED, envid=envid)
-    return About("relay.example.net", "postmaster@example.net", "0ABCDEF", envelope, header)
+def about(
+    header: bytes | Returned = HEADER,
+    sender: str = "alice@example.com",
+    envid: str = "",
+    to: str = "",
+    smtputf8: bool = False,
+) -> About:
+    envelope = Envelope(sender, (), RECEIVED, envid=envid, smtputf8=smtputf8)
+    given = header if isinstance(header, Returned) else Returned(header)
+    return About("relay.example.net", "postmaster@example.net", "0ABCDEF", envelope, given, to or sender)
 
 
 def refused(
@@ -34,8 +43,10 @@ def refused(
     return Outcome(Result.FAILED, Reply(code, enhanced, lines), host)
 
 
-def fate(outcome: Outcome, address: str = "bob@example.org", original: str = "") -> Fate:
-    return Fate(Recipient(address, original=original), outcome, NOW - 10)
+def fate(
+    outcome: Outcome, address: str = "bob@example.org", original: str = "", action: Action = Action.FAILED
+) -> Fate:
+    return Fate(Recipient(address, original=original), outcome, NOW - 10, action)
 
 
 def parsed(content: bytes) -> EmailMessage:
@@ -172,7 +183,8 @@ def test_given_up_after_days() -> None:
 
 def test_delay() -> None:
     outcome = Outcome(Result.DEFERRED, Reply(450, "4.2.0", ("greylisted",)), "mx.example.org[192.0.2.1]:25")
-    content = delay_report(about(), [fate(outcome)], "0NOTICE", RECEIVED + 4 * 3600, NOW)
+    late = fate(outcome, action=Action.DELAYED)
+    content = delay_report(about(), [late], "0NOTICE", RECEIVED + 4 * 3600, NOW)
     text, fields, _ = parts(content)
     assert parsed(content)["Subject"] == "Delayed mail to bob@example.org"
     assert (fields[1]["Action"], fields[1]["Status"]) == ("delayed", "4.2.0")
@@ -191,7 +203,7 @@ def test_envelope_id_and_original_recipient_are_decoded() -> None:
 
 
 def test_notice_about_a_notice_goes_to_whom_it_is_said() -> None:
-    content = failure_report(about(sender=""), [fate(refused("no"))], "0NOTICE", NOW, to="postmaster@example.net")
+    content = failure_report(about(sender="", to="postmaster@example.net"), [fate(refused("no"))], "0NOTICE", NOW)
     assert parsed(content)["To"] == "postmaster@example.net"
     assert "without a sender" in parts(content)[0]
 
@@ -300,6 +312,13 @@ def test_thousand_recipients() -> None:
     assert len(content) < 2_000_000
 
 
+REPORTS = {
+    Action.FAILED: lambda about, fates: failure_report(about, fates, "0NOTICE", NOW),
+    Action.DELAYED: lambda about, fates: delay_report(about, fates, "0NOTICE", NOW, NOW + 86400),
+    Action.DELIVERED: lambda about, fates: success_report(about, fates, "0NOTICE", NOW),
+    Action.RELAYED: lambda about, fates: success_report(about, fates, "0NOTICE", NOW),
+    Action.EXPANDED: lambda about, fates: success_report(about, fates, "0NOTICE", NOW),
+}
 WILD = st.text(st.characters() | st.sampled_from("\r\n\t\0 <>@=-_\x7f\x85\u2028\ud800é"), max_size=300)
 LONG = st.builds(str.__mul__, WILD, st.integers(1, 40))
 REPLIES = st.builds(
@@ -310,7 +329,11 @@ REPLIES = st.builds(
 )
 OUTCOMES = st.builds(Outcome, st.sampled_from(Result), REPLIES, WILD, st.booleans())
 RECIPIENTS = st.builds(Recipient, WILD | LONG | st.just("bob@example.org"), original=WILD)
-FATES = st.lists(st.builds(Fate, RECIPIENTS, OUTCOMES, st.floats(0, 4e9)), min_size=1, max_size=4)
+FATES = st.lists(
+    st.builds(Fate, RECIPIENTS, OUTCOMES, st.floats(0, 4e9), st.sampled_from(Action), st.just("")),
+    min_size=1,
+    max_size=4,
+)
 HEADERS = (
     st.binary(max_size=2000)
     | st.lists(st.binary(max_size=80), max_size=20).map(b"\r\n".join)
@@ -321,22 +344,164 @@ HEADERS = (
 
 
 @settings(deadline=None)
-@example([fate(refused("no", enhanced="\ud800\r\n."))], b"", "", "", False)
-@given(FATES, HEADERS, WILD | st.just("alice@example.com"), WILD, st.booleans())
-def test_no_input_breaks_the_form(fates: list[Fate], header: bytes, sender: str, envid: str, late: bool) -> None:
+@example([fate(refused("no", enhanced="\ud800\r\n."))], b"", "", "", Action.FAILED)
+@given(
+    FATES,
+    HEADERS,
+    st.from_regex(r"[ -~\r\n]{0,80}", fullmatch=True) | st.just("alice@example.com"),
+    WILD,
+    st.sampled_from(Action),
+)
+def test_no_input_breaks_the_form(fates: list[Fate], header: bytes, sender: str, envid: str, action: Action) -> None:
     subject = about(header, sender, envid)
-    if late:
-        content = delay_report(subject, fates, "0NOTICE", NOW, NOW + 86400)
-    else:
-        content = failure_report(subject, fates, "0NOTICE", NOW)
+    fates = [one._replace(action=action) for one in fates]
+    content = REPORTS[action](subject, fates)
     _, fields, _ = parts(content)
     assert len(fields) == 1 + len(fates)
     assert set(fields[0].keys()) <= {"Reporting-MTA", "Original-Envelope-Id", "X-Queue-ID", "Arrival-Date"}
     for group, one in zip(fields[1:], fates, strict=True):
-        assert group.get_all("Action") == ["delayed" if late else "failed"]
-        assert group.get_all("Status") == [status(one.outcome.reply, Action.DELAYED if late else Action.FAILED)]
+        assert group.get_all("Action") == [action]
+        assert group.get_all("Status") == [status(one.outcome.reply, action)]
         assert len(group.get_all("Final-Recipient")) == 1
     message = message_from_bytes(content)
     assert message.keys() == [
         "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type",
     ]  # fmt: skip
+
+
+@settings(deadline=None)
+@given(FATES, WILD.filter(lambda text: not text.isascii()), WILD, st.sampled_from(Action))
+def test_nothing_breaks_the_form_in_utf8_either(fates: list[Fate], sender: str, envid: str, action: Action) -> None:
+    content = REPORTS[action](about(HEADER, sender, envid), [one._replace(action=action) for one in fates])
+    content.decode()
+    lines = content.split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line for line in lines)
+    assert max(map(len, lines)) <= 998
+    assert content.count(b"\r\nAction: ") == len(fates)
+
+
+def test_success_tells_who_was_delivered_to_and_who_was_handed_on() -> None:
+    stored = Outcome(Result.DELIVERED, Reply(250, "2.0.0", ("stored",)), "unix:/run/lmtp")
+    taken = Outcome(Result.DELIVERED, Reply(250, "", ("taken",)), "mx.example.org[192.0.2.1]:25")
+    fates = [
+        fate(taken, "a@example.org", "rfc822;first+40example.com", Action.RELAYED),
+        fate(stored, "b@example.org", action=Action.DELIVERED),
+        fate(taken, "c@example.org", action=Action.RELAYED),
+    ]
+    content = success_report(about(envid="QQ314159"), fates, "0NOTICE", NOW)
+    text, fields, header = parts(content)
+    assert parsed(content)["Subject"] == "Delivered mail to 3 recipients"
+    assert [(one["Final-Recipient"], one["Action"], one["Status"]) for one in fields[1:]] == [
+        ("rfc822; b@example.org", "delivered", "2.0.0"),
+        ("rfc822; a@example.org", "relayed", "2.0.0"),
+        ("rfc822; c@example.org", "relayed", "2.0.0"),
+    ]
+    assert fields[0]["Original-Envelope-Id"] == "QQ314159"
+    assert fields[2]["Original-Recipient"] == "rfc822;first@example.com"
+    assert text.index("delivered to this recipient") < text.index("<b@") < text.index("handed on") < text.index("<a@")
+    assert header.encode().rstrip() == HEADER.rstrip()
+
+
+def test_an_expansion_is_no_end() -> None:
+    ours = Outcome(Result.DELIVERED, Reply(250, "2.1.5", ("it stands for several",)), remote=False)
+    content = success_report(about(), [fate(ours, "sales@example.org", action=Action.EXPANDED)], "0NOTICE", NOW)
+    text, fields, _ = parts(content)
+    assert (fields[1]["Action"], fields[1]["Status"]) == ("expanded", "2.1.5")
+    assert fields[1]["Diagnostic-Code"] is None
+    assert parsed(content)["Subject"] == "Expanded mail to sales@example.org"
+    assert "several addresses" in " ".join(text.split())
+
+
+def test_a_status_of_its_own() -> None:
+    late = fate(deferred(451, "4.4.1", "connection refused"), action=Action.DELAYED)._replace(status="4.4.7")
+    text, fields, _ = parts(delay_report(about(), [late], "0NOTICE", NOW, NOW + 1))
+    assert fields[1]["Status"] == "4.4.7"
+    assert "within a certain time" in " ".join(text.split())
+
+
+# What is given back
+
+WHOLE = HEADER + b"\r\nHello,\r\n.\r\nBob\r\n"
+
+
+def given_part(content: bytes) -> tuple[bytes, bytes]:
+    """The header and the body of the third part, octet for octet; nothing where there is none."""
+    boundary = re.search(rb'boundary="([^"]+)"', content)
+    assert boundary is not None
+    pieces = content.split(b"--" + boundary[1])
+    if len(pieces) == 4:
+        return b"", b""
+    head, _, body = pieces[3].removeprefix(b"\r\n").partition(b"\r\n\r\n")
+    return head, body.removesuffix(b"\r\n")
+
+
+def test_the_whole_message_comes_back_octet_for_octet() -> None:
+    content = failure_report(about(returned(HEADER, WHOLE)), [fate(refused("no"))], "0NOTICE", NOW)
+    assert given_part(content) == (b"Content-Type: message/rfc822", WHOLE)
+    assert content.isascii()
+    assert "It is attached as a whole." in content.decode()
+    [inner] = parsed(content).get_payload()[2].get_payload()
+    assert inner["Subject"] == "Lunch"
+
+
+def test_eight_bits_come_back_as_they_are() -> None:
+    whole = HEADER + "\r\nGrüße\r\n".encode()
+    content = failure_report(about(returned(HEADER, whole)), [fate(refused("no"))], "0NOTICE", NOW)
+    head, body = given_part(content)
+    assert (head, body) == (b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit", whole)
+    assert parsed(content)["Content-Transfer-Encoding"] == "8bit"
+
+
+@pytest.mark.parametrize("octets", [b"nul \0", b"bare \r cr", b"bare \n lf", b"x" * 999])
+def test_what_is_no_text_does_not_come_back(octets: bytes) -> None:
+    given = returned(HEADER, HEADER + b"\r\n" + octets + b"\r\n")
+    assert given.whole == b""
+    content = failure_report(about(given), [fate(refused("no"))], "0NOTICE", NOW)
+    assert given_part(content) == (b"Content-Type: text/rfc822-headers", HEADER)
+    assert "Its header alone is attached, since" in parts(content)[0]
+    assert returned(HEADER, HEADER + b"\r\n" + b"x" * 998 + b"\r\n").whole
+
+
+def test_nothing_comes_back_where_nothing_may() -> None:
+    content = failure_report(about(Returned(b"", why="it is a secret")), [fate(refused("no"))], "0NOTICE", NOW)
+    assert given_part(content) == (b"", b"")
+    assert len(parsed(content).get_payload()) == 2
+    assert b"Nothing of it is attached, since it is a secret." in content
+
+
+def test_a_bound_that_is_worth_having() -> None:
+    assert 100_000 < LARGEST_WHOLE < 10_000_000
+
+
+# Addresses beyond ASCII (RFC 6533)
+
+
+def test_an_address_beyond_ascii_in_a_notice_for_everybody() -> None:
+    one = fate(refused("no"), "jörg+x@bücher.example", r"utf-8;j\x{F6}rg@b\x{FC}cher.example")
+    header = "From: a@b\r\nSubject: Grüße\r\n".encode()
+    content = failure_report(about(header, smtputf8=True), [one], "0NOTICE", NOW)
+    assert content.isascii()
+    assert b"Content-Type: message/delivery-status\r\n" in content
+    assert rb"Original-Recipient: utf-8;j\x{F6}rg@b\x{FC}cher.example" in content
+    assert rb"Final-Recipient: utf-8; j\x{F6}rg\x{2B}x@b\x{FC}cher.example" in content
+    head, _ = given_part(content)
+    assert head == b"Content-Type: message/global-headers\r\nContent-Transfer-Encoding: quoted-printable"
+
+
+def test_a_notice_to_an_address_beyond_ascii_is_in_utf8() -> None:
+    one = fate(refused("no"), "jörg@bücher.example", r"utf-8;j\x{F6}rg@b\x{FC}cher.example")
+    content = failure_report(about(sender="älice@example.com", smtputf8=True), [one], "0NOTICE", NOW)
+    text = content.decode()
+    assert "To: <älice@example.com>\r\nSubject: Undelivered mail to jörg@bücher.example\r\n" in text
+    assert "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" in text
+    assert "Original-Recipient: utf-8;jörg@bücher.example" in text
+    assert "Final-Recipient: utf-8; jörg@bücher.example" in text
+    assert "\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--=_" in text
+
+
+def test_an_internationalized_message_comes_back_as_one() -> None:
+    header = "From: a@b\r\nSubject: Grüße\r\n".encode()
+    given = returned(header, header + b"\r\nbody\r\n")
+    for smtputf8, kind in (True, b"message/global"), (False, b"message/rfc822"):
+        content = failure_report(about(given, smtputf8=smtputf8), [fate(refused("no"))], "0NOTICE", NOW)
+        assert given_part(content)[0] == b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: 8bit"

@@ -15,7 +15,7 @@ from mta.inbound.reception import Reception
 from mta.interfaces import Record
 from mta.message.envelope import format_queue_id
 from mta.smtp import client, content, replies
-from mta.smtp.server import EndOfContent
+from mta.smtp.events import EndOfContent
 from mta.spool import database, settling
 from mta.spool.content import ContentFiles, Spill
 from mta.spool.keeping import keep_notice
@@ -44,8 +44,8 @@ def _points(kinds: Iterable[str]) -> Iterator[Sequence[CrashPoint]]:
 def test_250_before_the_commit(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     finish = Reception.finish
 
-    def hasty(self: Reception, end: EndOfContent, body: str) -> object:
-        answer = finish(self, end, body)
+    def hasty(self: Reception, end: EndOfContent) -> object:
+        answer = finish(self, end)
         if isinstance(answer, Deferred):
             answer.addErrback(lambda _: None)
             return replies.queued(format_queue_id(self._kept.id))

@@ -2,13 +2,40 @@
 
 from typing import NamedTuple
 
-from mta.smtp import replies
-from mta.smtp.command import Data, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Vrfy
+from mta.smtp import extensions, replies
+from mta.smtp.command import (
+    Auth,
+    Bdat,
+    Data,
+    Etrn,
+    Expn,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    Starttls,
+    Vrfy,
+    Xclient,
+)
+from mta.smtp.events import NEED_OCTETS, AuthResponse, Content, EndOfChunk, EndOfContent, Event, Rejected
 from mta.smtp.reply import Reply
-from mta.smtp.server import NEED_OCTETS, Content, EndOfContent, Event, Rejected, ServerSession, ServerSettings
+from mta.smtp.server import ServerSession
+from mta.smtp.settings import ServerSettings
 
 HOSTNAME = "mail.example.org"
 RECIPIENTS = 5
+EVERYTHING = (  # all that can be offered at once
+    *extensions.EXTENSIONS,
+    extensions.EXPN,
+    extensions.ETRN,
+    extensions.STARTTLS,
+    extensions.XCLIENT,
+    *extensions.auth(["PLAIN", "LOGIN"]),
+)
+WRONG_PASSWORD = Reply(535, "5.7.8", ("wrong name or password",))
 NO_SUCH_USER = Reply(550, "5.1.1", ("no such user here",))
 
 
@@ -24,6 +51,7 @@ class FakeOwner:
     def __init__(self, settings: ServerSettings) -> None:
         self.session = ServerSession(HOSTNAME, settings)
         self.settings = settings
+        self.most_recipients = RECIPIENTS
         self.messages: list[Message] = []
         self.events: list[Event] = []
         self._forget()
@@ -44,7 +72,7 @@ class FakeOwner:
         match event:
             case Content(octets):
                 self._content += octets
-            case Rejected():
+            case Rejected() | Bdat():
                 pass
             case _:
                 self.session.reply(self._answer(event))
@@ -62,6 +90,8 @@ class FakeOwner:
                 return self._recipient(forward_path.address)
             case Data():
                 return replies.START_CONTENT
+            case EndOfChunk(size, fault):
+                return fault or replies.chunk_taken(size)
             case EndOfContent(fault=fault):
                 message = Message(self._sender, tuple(self._recipients), self._content)
                 self._forget()
@@ -78,12 +108,25 @@ class FakeOwner:
                 return replies.help_on(topic)
             case Vrfy():
                 return replies.CANNOT_VERIFY
+            case Expn():
+                return replies.CANNOT_EXPAND
+            case Etrn(node):
+                return replies.etrn_empty(node)
+            case Starttls():
+                return replies.READY_FOR_TLS
+            case Auth(_, None):
+                return replies.challenge("Pw==")
+            case Auth(_, secret) | AuthResponse(secret):
+                return replies.LOGGED_IN if secret == b"secret" else WRONG_PASSWORD
+            case Xclient():
+                self._forget()
+                return replies.greeting(HOSTNAME)
             case Quit():
                 return replies.bye(HOSTNAME)
         raise AssertionError(event)
 
     def _recipient(self, address: str) -> Reply:
-        if len(self._recipients) == RECIPIENTS:
+        if len(self._recipients) == self.most_recipients:
             return replies.TOO_MANY_RECIPIENTS
         if address.startswith("unknown"):
             return NO_SUCH_USER

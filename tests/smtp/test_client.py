@@ -1,75 +1,26 @@
 """The asking side's dialogues, by tables: what is yielded, what is replied, and what comes of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from client_script import BYE, GO, LOST, OK, Said, Turn, ends, heard, play
 
-from mta.smtp.answers import AnswerReader
-from mta.smtp.client import (
-    RECIPIENTS_LIMIT,
-    Delivery,
-    Ending,
-    How,
-    Mail,
-    Next,
-    Peer,
-    Stage,
-    bye,
-    deliver,
-    hello,
-)
+from mta.smtp.allowance import RECIPIENTS_LIMIT
+from mta.smtp.asking import Mail, Peer
+from mta.smtp.client import Ending, How, Next, Stage, bye, deliver
+from mta.smtp.opening import open_up
 from mta.smtp.reply import Reply
-from mta.smtp.steps import Commands, Content, Dialogue, Greeting, OwnReply
+from mta.smtp.steps import OwnReply
 
 PIPELINING = Peer("mx.example", {"PIPELINING": ""})
 IN_TURN = Peer("mx.example", {})
-LOST = OwnReply(451, "4.4.2", ("connection lost",))
-OK, GO, BYE = "250 2.0.0 ok", "354 go ahead", "421 4.3.2 going down"
 A, B, C = "a@example.org", "b@example.org", "c@example.org"
 LETTER = b"Subject: x\r\n\r\n.hello\r\n"
-
-Said = str | OwnReply
-Turn = tuple[str | bytes | None, Sequence[Said]]
-
-
-def heard(said: Said) -> Reply:
-    if isinstance(said, OwnReply):
-        return said
-    [reply] = AnswerReader().receive(said.encode() + b"\r\n")
-    return reply
-
-
-def play(dialogue: Dialogue[Any], *turns: Turn, cut_off: bool = False) -> Any:
-    """Hold a dialogue by a script of turns: what must be sent (None: nothing), and what is replied.
-
-    cut_off: the connection breaks while the last content is sent.
-    """
-    step = next(dialogue)
-    for number, (sent, said) in enumerate(turns):
-        if isinstance(step, Commands):
-            assert b"".join(step.lines).decode() == sent
-        elif isinstance(step, Content):
-            assert b"".join(step.blocks) == sent
-            step.sent = not (cut_off and number == len(turns) - 1)
-        else:
-            assert isinstance(step, Greeting)
-            assert sent is None
-        assert step.replies == len(said)
-        try:
-            step = dialogue.send([heard(one) for one in said])
-        except StopIteration as end:
-            assert number == len(turns) - 1, "it ended early"
-            return end.value
-    raise AssertionError(f"it goes on with {step}")
 
 
 def letter(*recipients: str, sender: str = "s@example.com", eight_bit: bool = False) -> Mail:
     return Mail(sender, recipients, len(LETTER), eight_bit, True, lambda: iter([LETTER]))
-
-
-def ends(delivery: Delivery) -> list[tuple[How, int, Stage]]:
-    return [(ending.how, ending.reply.code, ending.stage) for ending in delivery.endings]
 
 
 def group(*recipients: str, sender: str = "s@example.com", parameters: str = "") -> str:
@@ -124,17 +75,17 @@ STUFFED = LETTER.replace(b"\r\n.", b"\r\n..") + b".\r\n"
     ],
 )
 def test_hello(turns: list[Turn], result: Peer | Ending) -> None:
-    assert play(hello("me.example"), *turns) == result
+    assert play(open_up("me.example"), *turns) == result
 
 
 def test_hello_in_lmtp_has_nothing_to_fall_back_to() -> None:
     turns: list[Turn] = [(None, ["220 hi"]), ("LHLO me.example\r\n", ["500 what?"])]
-    ending = play(hello("me.example", lmtp=True), *turns)
+    ending = play(open_up("me.example", lmtp=True), *turns)
     assert ending == Ending(
         How.LOST, OwnReply(451, "4.5.0", ("the server does not speak LMTP: 500 what?",)), Stage.GREETING
     )
     turns = [(None, ["220 hi"]), ("LHLO me.example\r\n", ["250-store\r\n250 PIPELINING"])]
-    assert play(hello("me.example", lmtp=True), *turns) == Peer("store", {"PIPELINING": ""}, lmtp=True)
+    assert play(open_up("me.example", lmtp=True), *turns) == Peer("store", {"PIPELINING": ""}, lmtp=True)
 
 
 def test_bye() -> None:
@@ -176,6 +127,13 @@ CASES: dict[str, tuple[list[Said], Said | None, list[tuple[How, int, Stage]], Ne
     "all is well": ([OK, OK, OK, GO], OK, [TAKEN, TAKEN], Next.MAIL),
     "251 is as good": ([OK, "251 will forward", OK, GO], OK, [TAKEN, TAKEN], Next.MAIL),
     "a recipient is refused": ([OK, NO, OK, GO], OK, [(How.REFUSED, 550, Stage.RCPT), TAKEN], Next.MAIL),
+    "551 is a refusal": ([OK, OK, "551 try <b@c>", GO], OK, [TAKEN, (How.REFUSED, 551, Stage.RCPT)], Next.MAIL),
+    "a refusal of several lines": (
+        [OK, OK, "550-5.1.1 no\r\n550 5.1.1 such user", GO],
+        OK,
+        [TAKEN, (How.REFUSED, 550, Stage.RCPT)],
+        Next.MAIL,
+    ),
     "a recipient has to wait": ([OK, OK, LATER, GO], OK, [TAKEN, (How.REFUSED, 450, Stage.RCPT)], Next.MAIL),
     "the first is too many": ([OK, FULL, OK, GO], OK, [(How.REFUSED, 452, Stage.RCPT), TAKEN], Next.MAIL),
     "MAIL refused": (["550 no", NO, NO, "503 no"], None, [(How.REFUSED, 550, Stage.MAIL)] * 2, Next.RESET),

@@ -6,10 +6,13 @@ from fake_owner import FakeOwner, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mta.smtp import command, extensions
 from mta.smtp.answers import AnswerReader
-from mta.smtp.client import Delivery, How, Mail, Next, Peer, bye, deliver, hello
+from mta.smtp.asking import Mail, Peer, Wishes
+from mta.smtp.client import Delivery, How, Next, bye, deliver
+from mta.smtp.opening import open_up
 from mta.smtp.reply import Reply
-from mta.smtp.server import ServerSettings
+from mta.smtp.settings import ServerSettings
 from mta.smtp.steps import Commands, Content, Dialogue, Greeting
 
 ALL = ServerSettings(message_size=1_000_000)
@@ -81,7 +84,7 @@ def test_what_the_client_sends_the_server_reads(
 ) -> None:
     owner = FakeOwner(server)
     line = Line(owner, endlessly(cuts))
-    peer = line.hold(hello("me.example"))
+    peer = line.hold(open_up("me.example"))
     assert isinstance(peer, Peer)
     assert ("PIPELINING" in peer.extensions) is (server is ALL)
     after = Next.MAIL
@@ -111,7 +114,7 @@ def test_every_recipient_that_the_server_knows_is_reached_once(names: list[str],
     """The server takes five recipients at a time."""
     owner = FakeOwner(server)
     line = Line(owner, endlessly([1000]))
-    peer = line.hold(hello("me.example"))
+    peer = line.hold(open_up("me.example"))
     assert isinstance(peer, Peer)
     addresses = [f"{name}{number}@example.org" for number, name in enumerate(names)]
     mail = Mail("", addresses, 6, False, False, lambda: iter([b"hello\r\n"]))
@@ -121,3 +124,79 @@ def test_every_recipient_that_the_server_knows_is_reached_once(names: list[str],
     taken = [one for one, end in zip(addresses, delivery.endings, strict=True) if end.how is How.TAKEN]
     assert taken == known
     assert sorted(one for message in owner.messages for one in message.recipients) == sorted(known)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(contents, min_size=1, max_size=3), sizes, sizes, st.booleans())
+def test_binary_content_is_read_octet_for_octet(
+    bodies: list[bytes], cuts: list[int], blocks: list[int], pipelining: bool
+) -> None:
+    """RFC 3030."""
+    owner = FakeOwner(ALL if pipelining else IN_TURN)
+    line = Line(owner, endlessly(cuts))
+    peer = line.hold(open_up("me.example"))
+    assert isinstance(peer, Peer)
+    after = Next.MAIL
+    for body in bodies:
+
+        def in_blocks(body: bytes = body) -> Iterator[bytes]:
+            sizes = endlessly(blocks)
+            while body:
+                size = next(sizes)
+                yield body[:size]
+                body = body[size:]
+
+        mail = Mail("s@example.com", ["a@example.org", "unknown@example.org"], len(body), True, True, in_blocks, True)
+        delivery = line.hold(deliver(peer, mail, after))
+        assert isinstance(delivery, Delivery)
+        assert [ending.how for ending in delivery.endings] == [How.TAKEN, How.REFUSED]
+        after = delivery.next
+    line.hold(bye())
+    assert owner.messages == [Message("s@example.com", ("a@example.org",), body) for body in bodies]
+
+
+EVERYTHING = ServerSettings(
+    extensions=(*extensions.EXTENSIONS, *extensions.auth(["PLAIN"]), extensions.REQUIRETLS, extensions.MT_PRIORITY)
+)
+WISHES = Wishes(
+    ret="HDRS",
+    envid="QQ+2B314",
+    notifications=[("NEVER", "utf-8;ü\\x{2B}@é.example"), ("SUCCESS,DELAY", "rfc822;b+2Bc@example.org")],
+    auth="e+mc2@example.com",
+    utf8=True,
+    requiretls=True,
+    priority=-3,
+    by=3600,
+    by_mode="RT",
+)
+
+
+def test_what_is_wished_for_is_understood() -> None:
+    owner = FakeOwner(EVERYTHING)
+    line = Line(owner, endlessly([7]))
+    peer = line.hold(open_up("me.example"))
+    assert isinstance(peer, Peer)
+    peer = peer._replace(tls="TLSv1.3", verified=True, authenticated=True)
+    paths = ["ä@example.org", "b@example.org"]
+    mail = Mail("ö@ü.example", paths, 6, True, False, lambda: iter([b"hello\r\n"]), wishes=WISHES)
+    delivery = line.hold(deliver(peer, mail))
+    assert isinstance(delivery, Delivery)
+    assert [ending.how for ending in delivery.endings] == [How.TAKEN, How.TAKEN]
+    [(path, parameters)] = [(one.reverse_path, one.parameters) for one in owner.events if isinstance(one, command.Mail)]
+    assert path.address == "ö@ü.example"
+    assert parameters == {
+        "SIZE": "6",
+        "BODY": "8BITMIME",
+        "SMTPUTF8": "",
+        "RET": "HDRS",
+        "ENVID": "QQ+2B314",
+        "AUTH": "e+mc2@example.com",
+        "REQUIRETLS": "",
+        "MT-PRIORITY": "-3",
+        "BY": "3600;RT",
+    }
+    rcpts = [(one.forward_path.address, one.parameters) for one in owner.events if isinstance(one, command.Rcpt)]
+    assert rcpts == [
+        (paths[0], {"NOTIFY": "NEVER", "ORCPT": WISHES.notifications[0][1]}),
+        (paths[1], {"NOTIFY": "SUCCESS,DELAY", "ORCPT": WISHES.notifications[1][1]}),
+    ]

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from mta.smtp import replies
 from mta.smtp.address import NULL_PATH, Mailbox, Path
-from mta.smtp.command import Data, Dialect, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Vrfy, is_not_mail, parse_command
+from mta.smtp.command import Data, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Vrfy
 from mta.smtp.extensions import EXTENSIONS, mail_parameters, rcpt_parameters
+from mta.smtp.parser import Dialect, is_not_mail, parse_command
 from mta.smtp.reply import Reply
 
 STRICT = Dialect(mail_parameters(EXTENSIONS), rcpt_parameters(EXTENSIONS))
@@ -46,9 +47,21 @@ BAD = [
     (b"DATA\x00", 500, "5.5.2"),
     (b"\x80\x81", 500, "5.5.2"),
     (b"QUIT\r", 500, "5.5.2"),
-    (b"EXPN staff", 502, "5.5.1"),
-    (b"AUTH PLAIN", 502, "5.5.1"),
-    (b"bdat 10 LAST", 502, "5.5.1"),
+    (b"EXPN", 501, "5.5.4"),
+    (b"ETRN", 501, "5.5.4"),
+    (b"ETRN two words", 501, "5.5.4"),
+    (b"ETRN -", 501, "5.5.4"),
+    (b"ETRN @", 501, "5.5.4"),
+    (b"AUTH", 501, "5.5.4"),
+    (b"AUTH PLAIN two words", 501, "5.5.4"),
+    (b"AUTH PLAIN not!base64", 501, "5.5.2"),
+    (b"bdat", 501, "5.5.4"),
+    (b"bdat ten", 501, "5.5.4"),
+    (b"bdat -1", 501, "5.5.4"),
+    (b"bdat 1000000000000000000", 501, "5.5.4"),
+    (b"bdat 10 FIRST", 501, "5.5.4"),
+    (b"STARTTLS now", 501, "5.5.4"),
+    (b"XCLIENT", 501, "5.5.4"),
     (b"HELO", 501, "5.5.4"),
     (b"HELO a b", 501, "5.5.4"),
     (b"HELO -", 501, "5.5.4"),
@@ -67,7 +80,6 @@ BAD = [
     (b"MAIL FROM:<jones@example.org> SIZE=-1", 501, "5.5.4"),
     (b"MAIL FROM:<jones@example.org> SIZE=" + b"1" * 21, 501, "5.5.4"),
     (b"MAIL FROM:<jones@example.org> BODY=", 501, "5.5.4"),
-    (b"MAIL FROM:<jones@example.org> BODY=BINARYMIME", 501, "5.5.4"),
     (b"MAIL FROM:<jones@example.org> size=1 SIZE=2", 501, "5.5.4"),
     (b"MAIL FROM:<jones@example.org> -A=1", 501, "5.5.4"),
     (b"RCPT FROM:<jones@example.org>", 501, "5.5.4"),
@@ -132,7 +144,6 @@ def test_a_client_that_may_relay_is_forgiven(line: bytes, command: object) -> No
         b"HELO a b",
         b"HELO \x07",
         b"MAIL FROM:",
-        b"RCPT TO:jones",
         b"RCPT TO:jones@example.org>",
         b"MAIL FROM:a@b,",
     ],

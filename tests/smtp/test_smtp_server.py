@@ -4,15 +4,17 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from fake_owner import HOSTNAME, FakeOwner, Message
+from fake_owner import EVERYTHING, HOSTNAME, FakeOwner, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.smtp import replies
 from mta.smtp.command import Data, Mail, Noop, Quit, Rcpt
+from mta.smtp.events import NEED_OCTETS, Content, EndOfContent, Rejected
 from mta.smtp.limits import SessionLimits
 from mta.smtp.reply import Reply
-from mta.smtp.server import NEED_OCTETS, Content, EndOfContent, Rejected, ServerSession, ServerSettings
+from mta.smtp.server import ServerSession
+from mta.smtp.settings import ServerSettings
 from mta.smtp.states import State
 
 ENDURING = SessionLimits(bad_commands=1_000_000, idle_commands=1_000_000, refusals=1_000_000)
@@ -355,8 +357,11 @@ def test_an_owner_may_end_the_session_with_any_421() -> None:
 def test_nothing_said_in_the_clear_counts_inside_tls() -> None:
     """CVE-2011-0411."""
     owner = introduced()
-    owner.hear(b"MAIL FROM:<smith@client.example>\r\nNOO")
-    owner.session.reset_for_tls()
+    owner.session.change(ServerSettings(extensions=EVERYTHING))
+    assert codes(owner.hear(b"STARTTLS\r\nMAIL FROM:<smith@client.example>\r\nNOO")) == [220]
+    assert owner.session.awaits_handshake
+    assert owner.hear(b"P\r\nNOO") == b""
+    owner.session.reset_for_tls(ServerSettings())
     assert owner.session.state is State.GREETED
     assert codes(owner.hear(b"P\r\nRCPT TO:<jones@example.org>\r\nMAIL FROM:<>\r\nEHLO client\r\n")) == [
         500,

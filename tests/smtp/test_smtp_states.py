@@ -1,48 +1,71 @@
 """The table of what may come when, read the other way round: every cell is reached, and says what it should."""
 
 import pytest
-from fake_owner import FakeOwner
+from fake_owner import EVERYTHING, FakeOwner
 
-from mta.smtp.command import VERBS
-from mta.smtp.server import ServerSettings
+from mta.smtp.parser import VERBS
+from mta.smtp.settings import ServerSettings
 from mta.smtp.states import IN_TRANSACTION, ROWS, State
 
+_TRANSACTION = [b"EHLO client", b"MAIL FROM:<>", b"RCPT TO:<jones@example.org>"]
 WAYS = {
     State.GREETED: [],
     State.READY: [b"EHLO client"],
     State.SENDER: [b"EHLO client", b"MAIL FROM:<>"],
     State.UNSERVED: [b"EHLO client", b"MAIL FROM:<>", b"RCPT TO:<unknown@example.org>"],
-    State.RECIPIENTS: [b"EHLO client", b"MAIL FROM:<>", b"RCPT TO:<jones@example.org>"],
-    State.CONTENT: [b"EHLO client", b"MAIL FROM:<>", b"RCPT TO:<jones@example.org>", b"DATA"],
+    State.RECIPIENTS: _TRANSACTION,
+    State.CONTENT: [*_TRANSACTION, b"DATA"],
+    State.CHUNKS: [*_TRANSACTION, b"BDAT 0"],
+    State.LOGIN: [b"EHLO client", b"AUTH PLAIN"],
 }
-# What is said in each state: the code of the reply, and the state afterwards.
-R, G, S, U, T, C = State.READY, State.GREETED, State.SENDER, State.UNSERVED, State.RECIPIENTS, State.CONTENT
-CELLS = {
-    b"HELO client": {G: (250, R), R: (250, R), S: (250, R), U: (250, R), T: (250, R)},
-    b"EHLO client": {G: (250, R), R: (250, R), S: (250, R), U: (250, R), T: (250, R)},
-    b"EHLO": {G: (501, G), R: (501, R), S: (501, S), U: (501, U), T: (501, T)},
-    b"MAIL FROM:<>": {G: (503, G), R: (250, S), S: (503, S), U: (503, U), T: (503, T)},
-    b"MAIL FROM:": {G: (503, G), R: (501, R), S: (503, S), U: (503, U), T: (503, T)},
-    b"RCPT TO:<jones@example.org>": {G: (503, G), R: (503, R), S: (250, T), U: (250, T), T: (250, T)},
-    b"RCPT TO:<unknown@example.org>": {G: (503, G), R: (503, R), S: (550, U), U: (550, U), T: (550, T)},
-    b"RCPT TO:<>": {G: (503, G), R: (503, R), S: (501, S), U: (501, U), T: (501, T)},
-    b"DATA": {G: (503, G), R: (503, R), S: (503, S), U: (554, U), T: (354, C)},
-    b"RSET": {G: (250, G), R: (250, R), S: (250, R), U: (250, R), T: (250, R)},
-    b"NOOP": {G: (250, G), R: (250, R), S: (250, S), U: (250, U), T: (250, T), C: (None, C)},
-    b"HELP": {G: (214, G), R: (214, R), S: (214, S), U: (214, U), T: (214, T)},
-    b"VRFY jones": {G: (252, G), R: (252, R), S: (252, S), U: (252, U), T: (252, T)},
-    b"XYZZY": {G: (500, G), R: (500, R), S: (500, S), U: (500, U), T: (500, T)},
-    b"QUIT": {G: (221, G), R: (221, R), S: (221, S), U: (221, U), T: (221, T)},
-    b".": {C: (250, R)},
+COLUMNS = (State.GREETED, State.READY, State.SENDER, State.UNSERVED, State.RECIPIENTS, State.CHUNKS)
+R, G, S, U = State.READY, State.GREETED, State.SENDER, State.UNSERVED
+T, C, B, H, L = State.RECIPIENTS, State.CONTENT, State.CHUNKS, State.HANDSHAKE, State.LOGIN
+# What is said in each state: the code of the reply, and the state afterwards where it is another.
+TABLE: dict[bytes, tuple[int | tuple[int, State], ...]] = {
+    b"HELO client": ((250, R), (250, R), (250, R), (250, R), (250, R), (250, R)),
+    b"EHLO client": ((250, R), (250, R), (250, R), (250, R), (250, R), (250, R)),
+    b"EHLO": (501, 501, 501, 501, 501, 501),
+    b"MAIL FROM:<>": (503, (250, S), 503, 503, 503, 503),
+    b"MAIL FROM:": (503, 501, 503, 503, 503, 503),
+    b"RCPT TO:<jones@example.org>": (503, 503, (250, T), (250, T), 250, 503),
+    b"RCPT TO:<unknown@example.org>": (503, 503, (550, U), 550, 550, 503),
+    b"RCPT TO:<>": (503, 503, 501, 501, 501, 503),
+    b"DATA": (503, 503, 503, 554, (354, C), 503),
+    b"BDAT 0": (503, 503, 503, 554, (250, B), 250),
+    b"BDAT 0 LAST": (503, 503, 503, 554, (250, R), (250, R)),
+    b"BDAT": (503, 503, 503, 554, 501, 501),
+    b"RSET": (250, 250, (250, R), (250, R), (250, R), (250, R)),
+    b"NOOP": (250, 250, 250, 250, 250, 250),
+    b"HELP": (214, 214, 214, 214, 214, 214),
+    b"VRFY jones": (252, 252, 252, 252, 252, 252),
+    b"EXPN staff": (252, 252, 252, 252, 252, 252),
+    b"ETRN example.org": (503, 251, 503, 503, 503, 503),
+    b"STARTTLS": (503, (220, H), 503, 503, 503, 503),
+    b"AUTH PLAIN": (503, (334, L), 503, 503, 503, 503),
+    b"AUTH PLAIN c2VjcmV0": (503, 235, 503, 503, 503, 503),
+    b"XCLIENT ADDR=192.0.2.1": ((220, G), (220, G), 503, 503, 503, 503),
+    b"XYZZY": (500, 500, 500, 500, 500, 500),
+    b"QUIT": (221, 221, 221, 221, 221, 221),
 }
+CELLS: list[tuple[bytes, State, int | None, State]] = [
+    (line, state, *(cell if isinstance(cell, tuple) else (cell, state)))
+    for line, cells in TABLE.items()
+    for state, cell in zip(COLUMNS, cells, strict=True)
+] + [
+    (b"NOOP", C, None, C),
+    (b".", C, 250, R),
+    (b"c2VjcmV0", L, 235, R),
+    (b"d3Jvbmc=", L, 535, R),
+    (b"*", L, 501, R),
+    (b"QUIT", L, 535, R),
+    (b"!", L, 501, R),
+]
 
 
-@pytest.mark.parametrize(
-    ("line", "state", "code", "then"),
-    [(line, state, code, then) for line, row in CELLS.items() for state, (code, then) in row.items()],
-)
+@pytest.mark.parametrize(("line", "state", "code", "then"), CELLS)
 def test_cell(line: bytes, state: State, code: int | None, then: State) -> None:
-    owner = FakeOwner(ServerSettings())
+    owner = FakeOwner(ServerSettings(extensions=EVERYTHING))
     owner.greet()
     for way in WAYS[state]:
         owner.hear(way + b"\r\n")
@@ -55,5 +78,5 @@ def test_cell(line: bytes, state: State, code: int | None, then: State) -> None:
 
 
 def test_every_verb_has_its_place_in_every_state_that_hears_commands() -> None:
-    for state in set(State) - {State.CONNECTED, State.CONTENT}:
+    for state in set(State) - {State.CONNECTED, State.CONTENT, State.LOGIN, State.HANDSHAKE}:
         assert ROWS[state].keys() == VERBS

@@ -65,6 +65,7 @@ class World:
         eager: bool = False,
         sender: str = "s@example.org",
         deliveries: Sequence[NewDelivery] | None = None,
+        **asked: Any,
     ) -> tuple[int, list[Claim]]:
         reception = self.spool.receive(self.now)
         for begin in range(0, len(content), 65536):
@@ -76,7 +77,8 @@ class World:
             when = self.now if due is None else due
             last = self.now + DEADLINE if deadline is None else deadline
             deliveries = [NewDelivery(destination, recipients, when, last, eager)]
-        envelope = Envelope(sender, tuple(r for d in deliveries for r in d.recipients), self.now, len(content), CLIENT)
+        everybody = tuple(r for d in deliveries for r in d.recipients)
+        envelope = Envelope(sender, everybody, self.now, len(content), CLIENT, **asked)
         received = Event(self.now, "received", {"sender": sender, "recipients": list(to), "size": len(content)})
         claims = self.wait(reception.commit(envelope, deliveries, (received,)))
         return reception.id, claims

@@ -1,22 +1,12 @@
 """What every spool promises (`ISpool`): the real one and its twin pass the same tests."""
 
-from pathlib import Path
-
 import pytest
-from spools import DEADLINE, MemoryWorld, SqliteWorld, World, clock_at_start
+from spools import DEADLINE, World
 from zope.interface.verify import verifyObject
 
 from mta.interfaces import IContent, IReception, ISpool, NewDelivery, Pause
 from mta.message.envelope import Recipient
 from mta.message.timeline import Event
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest, tmp_path: Path):
-    clock = clock_at_start()
-    made = MemoryWorld(clock) if request.param == "memory" else SqliteWorld(clock, tmp_path / "spool")
-    yield made
-    made.close()
 
 
 def to(*addresses: str) -> tuple[Recipient, ...]:
@@ -111,6 +101,30 @@ def test_a_message_without_deliveries_ends_at_once(world: World) -> None:
     assert world.wait(reception.commit(envelope, [], events)) == []
     assert world.kinds(reception.id) == ["received", "discarded", "ended"]
     assert world.story(reception.id).result == "discarded"
+
+
+def test_who_is_expanded_into_others_is_part_of_the_result(world: World) -> None:
+    reception = world.spool.receive(world.now)
+    expanded = Event(world.now, "expanded", {"recipients": ["list@example.net"], "into": ["a@example.net"]})
+    envelope, deliveries, _ = _simple(world)
+    world.wait(reception.commit(envelope, deliveries, (Event(world.now, "received", {}), expanded)))
+    assert world.story(reception.id).ended is None
+    [claim] = world.claim()
+    assert world.record(claim)
+    assert world.story(reception.id).result == "delivered expanded"
+    assert world.kinds(reception.id) == ["received", "expanded", "delivered", "ended"]
+
+
+def test_a_list_without_members_ends_at_once(world: World) -> None:
+    reception = world.spool.receive(world.now)
+    expanded = Event(world.now, "expanded", {"recipients": ["list@example.net"], "into": []})
+    world.wait(reception.commit(_simple(world)[0], [], (expanded,)))
+    story = world.story(reception.id)
+    assert (story.result, story.ended, story.sender) == ("expanded", world.now, "s@example.org")
+
+
+def test_there_is_room_until_there_is_none(world: World) -> None:
+    assert world.spool.has_room(10_000)
 
 
 def test_ids_rise_and_are_never_twice(world: World) -> None:
@@ -396,6 +410,17 @@ def test_retry_ends_the_pause_of_a_destination(world: World) -> None:
     world.record(claim, world.waiting(claim), pause=Pause(world.now + 600, 4, "451 no"))
     world.operate("retry", message)
     assert world.due() == [("example.net", world.now, 0.0, 4, "451 no")]
+
+
+def test_release_ends_the_pause_of_a_destination(world: World) -> None:
+    """What was held for a password that was wrong is tried at once when that has been corrected."""
+    message, [claim] = world.commit(eager=True)
+    pause = Pause(world.now + 600, 2, "535 5.7.8 login refused")
+    world.record(claim, world.waiting(claim, state="held", last_reply="535 5.7.8 login refused"), pause=pause)
+    assert world.due() == []
+    world.operate("release", message)
+    assert world.due() == [("example.net", world.now, 0.0, 2, "535 5.7.8 login refused")]
+    assert len(world.claim()) == 1
 
 
 def test_changes_by_others_are_noticed_once(world: World) -> None:

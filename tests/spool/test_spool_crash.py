@@ -92,7 +92,7 @@ def fill(folder: Path, rows: int) -> None:
             numbers = range(begin + 1, begin + 10_001)
             envelope = Envelope("s@example.org", (), 1.0).to_json()
             db.executemany(ADD_MESSAGE, [(number, 1.0, 1, False, envelope, "", b"x") for number in numbers])
-            rest = (1.0, 9e9, 0, "s@example.org", '["a@example.net"]')
+            rest = (0, 1.0, 9e9, 0, "s@example.org", '["a@example.net"]', None)
             db.executemany(ADD_DELIVERY, [(number, number, "example.net", "waiting", *rest) for number in numbers])
             store.counts["messages"] += 10_000
             store.counts["octets"] += 10_000

@@ -12,9 +12,12 @@ from spools import SqliteWorld, clock_at_start, kill
 from twisted.internet.task import Clock
 
 from mta.interfaces import SpoolBroken
-from mta.message.envelope import format_queue_id
+from mta.message.envelope import Envelope, format_queue_id, parse_queue_id
 from mta.spool import database
 from mta.spool.desk import Desk
+from mta.spool.disk import Disk
+from mta.spool.folder import Folder
+from mta.spool.keeping import ADD_MESSAGE
 from mta.spool.sqlite import SqliteSpool
 
 
@@ -145,6 +148,33 @@ def test_an_old_file_is_upgraded_and_keeps_its_mail(
     assert "newer version" in reason
     assert "damaged" not in reason
     assert not list(folder.glob("*damaged*")), "a newer file is not a damaged one"
+
+
+def test_a_file_of_the_first_schema_is_upgraded(folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = database.schema()
+    monkeypatch.setattr(database, "schema", lambda: steps[:1])
+    place = Folder(folder, Disk(), None)
+    place.disk.make_folder(folder)
+    db = database.open_queue(place.queue(0), place.disk, None)
+    number = parse_queue_id("CR7CY6C240G0")
+    envelope = Envelope("s@example.org", (), clock.seconds(), 1).to_json()
+    db.execute(ADD_MESSAGE, (number, clock.seconds(), 1, False, envelope, "", b"x"))
+    db.execute(
+        """INSERT INTO delivery VALUES (?, ?, 'example.net', 'waiting', 0, 1.0, 9e9, 0, 0, 0, '', '', 's@example.org',
+        '["a@example.net"]')""",
+        (number, number),
+    )
+    db.execute("UPDATE totals SET messages = 1, octets = 1, waiting = 1")
+    db.execute("INSERT INTO destination VALUES ('example.net', 1.0, 0.0, 0, '')")
+    db.close()
+    monkeypatch.undo()
+    world = SqliteWorld(clock, folder)
+    assert listed(folder) == [number]
+    [claim] = world.claim()
+    assert (claim.message, claim.envelope.sender) == (number, "s@example.org")
+    assert world.record(claim)
+    assert world.story(claim.message).sender == "s@example.org"
+    world.close()
 
 
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(

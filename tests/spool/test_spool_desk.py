@@ -53,7 +53,7 @@ def test_a_message_is_listed_with_its_recipients(world: SqliteWorld, desk: Desk)
     [one] = desk.queue()
     assert (one.id, one.size, one.sender, one.created) == (message, 21, "s@example.org", world.now)
     [to] = one.recipients
-    assert to == ("b@x", "deferred", world.now + 60, "450 4.2.0 later", "x", 1, "")
+    assert to == ("b@x", "deferred", world.now + 60, "450 4.2.0 later", "x", 1, "", None)
 
 
 def test_states(world: SqliteWorld, desk: Desk) -> None:
@@ -297,6 +297,18 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(tmp_path: Path, monk
     Disk().create(tmp_path / "new").close()
     assert given == [(tmp_path.stat().st_uid, tmp_path.stat().st_gid)]
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_held_is_told_by_destination_over_all_workers(world: SqliteWorld) -> None:
+    other = SqliteWorld(world.clock, world.folder, worker=1)
+    for where, reply in [(world, "535 5.7.8 no"), (other, "535 5.7.8 still no")]:
+        _, [claim] = where.commit(["a@x", "b@x"], "store", eager=True)
+        where.record(claim, where.waiting(claim, state="held", last_reply=reply))
+    silent, _ = world.commit()
+    with world.desk() as desk:
+        desk.hold(ids(silent))
+        assert desk.held() == [("store", 4, "535 5.7.8 still no")]
+    other.close()
 
 
 def test_an_old_or_new_schema_is_left_alone(world: SqliteWorld) -> None:

@@ -5,19 +5,23 @@ import re
 import apsw
 import pytest
 
-from mta.spool import claims, history, keeping, listing, settling, sqlite, store, verbs
+from mta.spool import claims, history, keeping, listing, rushing, settling, sqlite, store, verbs
 from mta.spool.database import open_queue
 from mta.spool.disk import Disk
 
-BOUNDED = ("SCAN CONSTANT ROW", "SCAN destination USING COVERING INDEX")  # the second counts them, once, at the start
-MODULES = (claims, history, keeping, settling, sqlite, store, verbs)
+BOUNDED = (
+    "SCAN CONSTANT ROW",
+    "SCAN destination USING COVERING INDEX",  # counts them, once, at the start
+    "SCAN delivery USING INDEX delivery_held",  # which has nothing else in it
+)
+MODULES = (claims, history, keeping, rushing, settling, sqlite, store, verbs)
 QUERIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES
     for name, value in vars(module).items()
     if name[0] != "_" and isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
 }
-QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES")}
+QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD")}
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
 
 
@@ -60,6 +64,10 @@ def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
         ("settling.ACTIVE", "delivery_active (state=?)"),
         ("store.HIGHEST_PRIORITY", "delivery_waiting (destination=?)"),
         ("store.EARLIEST_DUE", "delivery_waiting (destination=? AND priority=?)"),
+        ("rushing.DUE_WITH", "delivery_waiting (destination=? AND priority=? AND due=? AND rowid>?)"),
+        ("rushing.DUE_AFTER", "delivery_waiting (destination=? AND priority=? AND due>?)"),
+        ("rushing.OF_DOMAIN", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ("listing.HELD", "delivery_held"),
         ("history.EXPIRED", "timeline_ended (ended<?)"),
     ],
 )

@@ -18,6 +18,7 @@ from mta.spool.settling import ACTIVE
 
 DESTINATIONS = ["one", "two", "three"]
 SECONDS = st.integers(-50, 200).map(float)
+REVERSE_PATHS = st.sampled_from([None, None, "", "owner@one"])
 PAIR = tuple[Claim, Claim]
 
 
@@ -64,18 +65,20 @@ class Twins(RuleBasedStateMachine):
 
     @rule(
         groups=st.lists(
-            st.tuples(st.sampled_from(DESTINATIONS), st.integers(1, 3), SECONDS, SECONDS, st.booleans()), max_size=3
-        )
+            st.tuples(st.sampled_from(DESTINATIONS), st.integers(1, 3), SECONDS, SECONDS, st.booleans(), REVERSE_PATHS),
+            max_size=3,
+        ),
+        priority=st.sampled_from([0, 0, 0, -1, 4]),
     )
-    def commit(self, groups: list[tuple[str, int, float, float, bool]]) -> None:
+    def commit(self, groups: list[tuple[str, int, float, float, bool, str | None]], priority: int) -> None:
         numbers = []
 
         def commit(world: World) -> list[Claim]:
             deliveries = [
-                NewDelivery(to, recipients(to, n, many), world.now + due, world.now + deadline, eager)
-                for n, (to, many, due, deadline, eager) in enumerate(groups)
+                NewDelivery(to, recipients(to, n, many), world.now + due, world.now + deadline, eager, path)
+                for n, (to, many, due, deadline, eager, path) in enumerate(groups)
             ]
-            message, claims = world.commit(deliveries=deliveries)
+            message, claims = world.commit(deliveries=deliveries, priority=priority)
             numbers.append(message)
             return claims
 
@@ -148,6 +151,10 @@ class Twins(RuleBasedStateMachine):
         if self.worlds[0].story(message).ended is None:
             for world in self.worlds:
                 world.operate(verb, message)
+
+    @rule(domain=st.sampled_from(["", *DESTINATIONS]), destination=st.sampled_from(DESTINATIONS))
+    def rush(self, domain: str, destination: str) -> None:
+        self.same(lambda world: world.wait(world.spool.rush(domain, destination)))
 
     @rule()
     def crash(self) -> None:

@@ -4,10 +4,11 @@ Nothing waits in reality: what is sent arrives when the clock is advanced, be it
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import (
     ConnectionDone,
     ConnectionLost,
@@ -22,10 +23,14 @@ from mta.dns.memory import MemoryResolver, Name
 from mta.interfaces import IContent
 from mta.message.envelope import Envelope, Recipient
 from mta.message.outcome import Carried
+from mta.net.client_tls import ClientHandshake, ClientTls
 from mta.policy.exchangers import Exchanger
 from mta.policy.routing import Hop, Via
+from mta.smtp.reply import Reply
 from mta.transports.connector import Connector
+from mta.transports.fitting import Fitter
 from mta.transports.lmtp import LmtpTransport
+from mta.transports.opener import Opener
 from mta.transports.pool import Pool, PoolLimits
 from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
@@ -37,6 +42,9 @@ SILENT = "(silent)"  # no reply at all
 HANG_UP = "(hangs up)"  # the connection ends, without a reply
 DEAF = "(deaf)"  # nothing is read any more
 
+TLS_WORKS = "(works)"
+TLS_SILENT = "(silent)"
+
 Script = str | bytes | Sequence[str | bytes]
 
 
@@ -46,6 +54,8 @@ class Server:
     `CONTENT` is what it says on having read the end of the content (LMTP: several lines in one string), `BLOCK` what
     it does for each piece of content before, `GREETING` what it begins with. `messages`: contents it has said 2yz to,
     with the paths. `heard`: all command lines. `connections`: how many there were; `open`: how many there are.
+    `tls`: what becomes of a handshake: TLS_WORKS, or TLS_SILENT, or why it fails; `implicit`: it comes first;
+    `lingers`: it never answers the goodbye of TLS.
     """
 
     def __init__(self, pipelining: bool = True, **script: Script) -> None:
@@ -69,6 +79,9 @@ class Server:
         self.messages: list[tuple[str, tuple[str, ...], bytes]] = []
         self.heard: list[str] = []
         self.conversations: list[Conversation] = []
+        self.tls = TLS_WORKS
+        self.implicit = False
+        self.lingers = False
 
     def says(self, verb: str, said: Script) -> None:
         self._script[verb] = [said] if isinstance(said, str | bytes) else list(said)
@@ -100,6 +113,7 @@ class Conversation:
         self.reads = True
         self._rest = b""
         self._content: bytes | None = None
+        self._chunk = 0  # octets of a chunk that is to come
         self._sender, self._recipients = "", list[str]()
 
     def begin(self) -> None:
@@ -111,6 +125,10 @@ class Conversation:
             if self._content is not None:
                 if not self._read_content():
                     return
+            elif self._chunk:
+                if len(self._rest) < self._chunk:
+                    return
+                self._read_chunk()
             elif b"\r\n" in self._rest:
                 line, _, self._rest = self._rest.partition(b"\r\n")
                 self._command(line.decode())
@@ -120,7 +138,10 @@ class Conversation:
     def _command(self, line: str) -> None:
         self.server.heard.append(line)
         verb = line.partition(" ")[0]
-        path = line[line.find("<") + 1 : line.rfind(">")]
+        path = line[line.find("<") + 1 : line.find(">")]
+        if verb == "BDAT":
+            self._chunk = int(line.split()[1])
+            return
         code = self._say(verb)
         if verb == "MAIL" and code == 250:
             self._sender, self._recipients = path, []
@@ -147,6 +168,11 @@ class Conversation:
             kept = content.replace(b"\r\n..", b"\r\n.")
             self.server.messages.append((self._sender, tuple(self._recipients), kept))
         return True
+
+    def _read_chunk(self) -> None:
+        chunk, self._rest, self._chunk = self._rest[: self._chunk], self._rest[self._chunk :], 0
+        if self._say("CONTENT") == 250:
+            self.server.messages.append((self._sender, tuple(self._recipients), chunk))
 
     def _say(self, verb: str) -> int:
         said = self.server.next(verb)
@@ -193,6 +219,20 @@ class Wire:
         elif self._leaving:
             self.broken(ConnectionDone())
 
+    def startTLS(self, handshake: Any) -> None:
+        """What the server says in the clear from now on is no part of a handshake."""
+        server = self.conversation.server
+        if server.tls == TLS_WORKS:
+            self.clock.callLater(0, self._encrypted)
+        elif server.tls != TLS_SILENT:
+            self.broken(SSL.Error([("SSL routines", "", server.tls)]))
+
+    def _encrypted(self) -> None:
+        if self.connected:
+            self.protocol.handshakeCompleted()
+            if self.conversation.server.implicit:
+                self.conversation.begin()
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         assert not streaming
         self._producer = producer
@@ -202,6 +242,8 @@ class Wire:
         self._producer = None
 
     def loseConnection(self) -> None:
+        if self.conversation.server.lingers:
+            return
         self._leaving = True
         self.clock.callLater(0, self._flush)
 
@@ -224,6 +266,42 @@ class Wire:
         if self.connected:
             self.connected = False
             self.protocol.connectionLost(Failure(why))
+
+
+class ScriptedHandshake(ClientHandshake):
+    """Judges certificates as it is told to."""
+
+    def described(self, transport: Any) -> str:
+        return f"TLSv1.3 CIPHER, certificate {'verified for ' + self._host if self.verified else 'not verified'}"
+
+
+class ScriptedTls(ClientTls):
+    """TLS without octets. `wrong`: hosts with a certificate that is not theirs. `asked`: what was to be verified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong: set[str] = set()
+        self.asked: list[tuple[str, bool]] = []
+
+    def handshake(self, host: str, verify: bool) -> ClientHandshake:
+        self.asked.append((host, verify))
+        handshake = ScriptedHandshake(cast(Any, None), host, verify)
+        if verify and host in self.wrong:
+            handshake.fault = f"the certificate is for a.example; not for {host}"
+        handshake.verified = verify and host not in self.wrong
+        return handshake
+
+
+class ScriptedLogins:
+    """Logs in as it is told to. `asked`: with which entry, where what was offered, and inside TLS or not."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[str, ...], bool]] = []
+        self.answer: Any = Reply(451, "4.7.0", ("no login is expected here",))
+
+    def mechanism(self, login: str, offered: Collection[str], tls: bool) -> Deferred[Any]:
+        self.asked.append((login, tuple(offered), tls))
+        return succeed(self.answer)
 
 
 class Letter:
@@ -267,8 +345,12 @@ class World:
             refuse_private,
         )
         clock = cast(IReactorTime, self.clock)
-        self.smtp = SmtpTransport(clock, "me.example", self.finder, self.connector, self.pool)
-        self.lmtp = LmtpTransport(clock, "me.example", self.finder, self.connector, self.pool)
+        self.tls = ScriptedTls()
+        self.logins = ScriptedLogins()
+        opener = Opener(clock, "me.example", self.connector, self.tls, self.logins)
+        parts = clock, self.finder, opener, self.pool, Fitter(maybeDeferred)
+        self.smtp = SmtpTransport(*parts)
+        self.lmtp = LmtpTransport(*parts)
 
     def host(self, name: str, address: str, server: Server | None = None, domain: str = "example.net") -> Server | None:
         """A host with an MX record of the domain, each less preferred than the one before."""
@@ -306,7 +388,8 @@ class World:
             protocol = factory.buildProtocol(None)
             wire = Wire(self.clock, protocol, self.servers[key])
             protocol.makeConnection(wire)
-            wire.conversation.begin()
+            if not self.servers[key].implicit:
+                wire.conversation.begin()
 
         if silent:
             self.clock.callLater(timeout, failed, TimeoutError())

@@ -26,7 +26,7 @@ def test_the_ordinary_case() -> None:
     assert outcome.remote
     assert not outcome.unknown
     [tried] = carried.tries
-    assert tried == (outcome.host, 0.0, "250 2.0.0 taken", "", ())
+    assert tried == (outcome.host, 0.0, "250 2.0.0 taken", "", (), ())
     assert carried.reached
     assert server.messages == [("s@example.com", ("a@example.net",), LETTER)]
     assert server.heard == [

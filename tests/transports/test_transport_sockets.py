@@ -9,7 +9,7 @@ from typing import Any, cast
 from aiosmtpd.controller import Controller, UnixSocketController
 from aiosmtpd.lmtp import LMTP
 from carry_world import LETTER, Letter, envelope_to
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import TestCase
 
@@ -18,7 +18,9 @@ from mta.interfaces import IContent
 from mta.message.outcome import Carried, Result
 from mta.policy.routing import Hop, Via
 from mta.transports.connector import Connector
+from mta.transports.fitting import Fitter
 from mta.transports.lmtp import LmtpTransport
+from mta.transports.opener import Opener
 from mta.transports.pool import Pool
 from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
@@ -66,7 +68,8 @@ class SocketTest(TestCase):
         self.pool = Pool(clock)
         self.sink = Sink()
         finder = Finder(MemoryResolver(clock), frozenset(), random.Random(1), lambda address, port: False)
-        parts = clock, "me.example", finder, Connector(reactor, self.pool), self.pool
+        opener = Opener(clock, "me.example", Connector(reactor, self.pool))
+        parts = clock, finder, opener, self.pool, Fitter(maybeDeferred)
         self.smtp = SmtpTransport(*parts)
         self.lmtp = LmtpTransport(*parts)
         self.addCleanup(self.pool.stop)

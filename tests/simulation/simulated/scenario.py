@@ -88,7 +88,9 @@ def zones() -> dict[str, Name]:
 def content(mark: str, size: int, seed: int) -> bytes:
     """A content of about this size, many of whose lines begin with dots, and one of which is just a dot."""
     chance = Random(f"{mark}/{seed}")
-    lines = [f"From: {mark}@client.test", f"Subject: {mark}", f"X-Mark: {mark}", "", "."]
+    # With all that a submission needs, or the relay would add it.
+    lines = [f"From: {mark}@client.test", "Date: Fri, 15 Jan 2027 08:00:00 +0000", f"Message-ID: <{mark}@client.test>"]
+    lines += [f"Subject: {mark}", f"X-Mark: {mark}", "", "."]
     longest = 900 if size >= LARGE else 70
     while size > 0:
         lines.append("." * chance.randrange(3) + "x" * chance.randrange(longest))

@@ -1,0 +1,49 @@
+"""Reading: the text of a file of the configuration, or why it cannot be had."""
+
+from pathlib import Path
+from typing import Final
+
+from mta.config.problems import ConfigError, Problem
+from mta.config.units import MIB, format_size
+
+LONGEST_PASSWORD: Final = 1024  # octets
+
+
+def read_text(path: Path, kind: str, largest: int = MIB) -> str:
+    """The text of a file, which is small and UTF-8. Raises `ConfigError`.
+
+    kind: what the file is, for people ("configuration"). largest: octets that it may have.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(largest + 1)
+    except OSError as error:
+        raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}")]) from None
+    if len(octets) > largest:
+        raise ConfigError([Problem(str(path), 0, "", f"is larger than {format_size(largest)}, as no {kind} is")])
+    try:
+        return octets.decode()
+    except UnicodeDecodeError as error:
+        line = octets[: error.start].count(b"\n") + 1
+        raise ConfigError([Problem(str(path), line, "", "is not UTF-8 text")]) from None
+
+
+def read_password(path: Path) -> str:
+    """The password that a file holds on its only line. Raises `ValueError` with what is wrong, for people."""
+    try:
+        with path.open("rb") as file:
+            octets = file.read(LONGEST_PASSWORD + 3)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    password = octets.removesuffix(b"\n").removesuffix(b"\r")
+    if not password:
+        raise ValueError("is empty; it must hold the password on one line")
+    if len(password) > LONGEST_PASSWORD:
+        raise ValueError(f"is longer than {LONGEST_PASSWORD} octets, as no password is")
+    try:
+        text = password.decode()
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    if not text.isprintable():
+        raise ValueError("must hold the password alone, on one line and without control characters")
+    return text

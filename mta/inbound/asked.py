@@ -1,0 +1,65 @@
+"""Asked: what a client asks for by the parameters of MAIL, as the envelope will have it."""
+
+from typing import NamedTuple
+
+from mta.inbound.manners import LONGEST_HOLD
+from mta.smtp import parameters, replies
+from mta.smtp.command import Mail
+from mta.smtp.reply import Reply
+
+
+class Asked(NamedTuple):
+    """The fields of an `Envelope` of the same names. released: until when it is held for its sender, 0 for not."""
+
+    body: str = ""
+    ret: str = ""
+    envid: str = ""
+    auth: str = ""
+    smtputf8: bool = False
+    requiretls: bool = False
+    priority: int = 0
+    by: float = 0.0
+    by_mode: str = ""
+    released: float = 0.0
+
+    @property
+    def is_rare(self) -> bool:
+        """Does it ask for what few messages ask for?"""
+        return self[3:] != _NOTHING_RARE
+
+
+_NOTHING_RARE = Asked()[3:]
+
+_NOTHING = Asked()
+_ORDINARY = {body: Asked(body) for body in ("", "7BIT", "8BITMIME")}
+
+
+def read_parameters(command: Mail, now: float, trusted: bool) -> Asked | Reply:
+    """What the parameters ask for, or the reply that refuses them.
+
+    trusted: whose word counts for who first submitted a message; others' is replaced by "<>" (RFC 4954 5).
+    """
+    given = command.parameters
+    if not given:
+        return _NOTHING
+    ordinary = ("SIZE" in given) + ("BODY" in given)
+    if len(given) == ordinary and command.body != "BINARYMIME":
+        return _ORDINARY[command.body]
+    try:
+        released = parameters.held_until(given, now, LONGEST_HOLD)
+    except ValueError as error:
+        return replies.wrong_parameter("HOLDFOR" if "HOLDFOR" in given else "HOLDUNTIL", str(error))
+    seconds, mode = parameters.deliver_by(given["BY"]) if "BY" in given else (0, "")
+    auth = given.get("AUTH", "")
+    return Asked(
+        body=command.body,
+        ret=given.get("RET", ""),
+        envid=given.get("ENVID", ""),
+        auth=auth if trusted or not auth else "<>",
+        smtputf8=command.smtputf8,
+        requiretls="REQUIRETLS" in given,
+        priority=int(given.get("MT-PRIORITY", "0")),
+        by=now + seconds if mode else 0.0,
+        by_mode=mode,
+        released=released if released > now else 0.0,
+    )

@@ -1,0 +1,226 @@
+"""Transaction: one MAIL and what follows it, up to the answer to its content (RFC 5321 3.3).
+
+Who may send where is `policy/access.py`, where it goes `policy/addressing.py`; here the answers come together, and
+what the client asked for by its parameters becomes part of the envelope.
+"""
+
+from twisted.internet.defer import Deferred
+
+from mta.inbound.asked import Asked, read_parameters
+from mta.inbound.house import House
+from mta.inbound.manners import Manners
+from mta.inbound.reception import Expansion, Group, Reception
+from mta.inbound.visitor import Visitor
+from mta.interfaces import SpoolBroken, SpoolFull
+from mta.message.envelope import Envelope, Recipient
+from mta.message.submission import complete
+from mta.policy.access import may_send_as
+from mta.policy.addressing import Addressed
+from mta.policy.routing import destination_of
+from mta.policy.sourceroute import resolve_route
+from mta.smtp import replies
+from mta.smtp.command import Mail, Rcpt
+from mta.smtp.events import EndOfChunk, EndOfContent
+from mta.smtp.reply import Reply
+
+Answer = Reply | Deferred[Reply]
+
+MOST_FORWARDINGS = 20_000  # addresses that the recipients of one transaction stand for, all together
+
+
+class Transaction:
+    """One mail transaction of a client."""
+
+    __slots__ = (
+        "_asked",
+        "_expansions",
+        "_failure",
+        "_forward_path",
+        "_forwardings",
+        "_groups",
+        "_house",
+        "_manners",
+        "_reception",
+        "_recipients",
+        "_sender",
+        "_sender_route",
+        "_visitor",
+    )
+
+    def __init__(
+        self, house: House, manners: Manners, visitor: Visitor, sender: str, route: tuple[str, ...], asked: Asked
+    ) -> None:
+        """sender, route: mailbox and source route of the reverse-path."""
+        self._house = house
+        self._manners = manners
+        self._visitor = visitor
+        self._sender = sender
+        self._sender_route = route
+        self._asked = asked
+        self._recipients = 0
+        self._forward_path = ""  # the last one that was taken
+        self._forwardings = 0
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._expansions: list[Expansion] = []
+        self._reception: Reception | None = None
+        self._failure: Reply | None = None  # why chunks that come are not kept
+
+    @classmethod
+    def begin(cls, house: House, manners: Manners, visitor: Visitor, command: Mail) -> "Transaction | Reply":
+        """MAIL: a transaction without recipients, or why there is none."""
+        path = command.reverse_path
+        sender = path.address
+        if path.route and manners.source_routes == "refuse":
+            return replies.SOURCE_ROUTE
+        if sender and "@" not in sender:
+            sender = complete(sender, house.hostname)
+        if visitor.senders and not may_send_as(visitor.senders, sender):
+            why = f"{visitor.account} may not send as this address"
+            house.keeping.log.event("refused", client=visitor.address, sender=sender, why=why)
+            return replies.not_your_address(sender, visitor.account)
+        asked = read_parameters(command, house.keeping.now(), trusted=visitor.may_relay)
+        if isinstance(asked, Reply):
+            return asked
+        if command.size and not house.keeping.spool.has_room(command.size):
+            return replies.DISK_FULL
+        return cls(house, manners, visitor, sender, path.route, asked)
+
+    def recipient(self, command: Rcpt) -> Answer:
+        """RCPT: may it be sent there, and where is that?"""
+        house, visitor = self._house, self._visitor
+        if self._recipients >= house.max_recipients:
+            return replies.TOO_MANY_RECIPIENTS
+        path = command.forward_path
+        sender, address = self._sender, path.address
+        if not address.isascii() and not self._asked.smtputf8:
+            return replies.NON_ASCII_ADDRESS
+        judged = address
+        if path.route:
+            onward = resolve_route(path, self._manners.source_routes, house.hostname, sender, self._sender_route)
+            if isinstance(onward, Reply):
+                self._log_refusal(address, "it has a source route")
+                return onward
+            address, sender, judged = onward
+        if "@" in address or address.lower() != "postmaster":
+            if "@" not in address:
+                address = judged = complete(address, house.hostname)
+            permission = house.access.judge(visitor.may_relay, judged)
+            if not permission.allowed:
+                self._log_refusal(address, permission.why)
+                return replies.RELAYING_DENIED
+        else:
+            # The one mailbox that needs no domain is <postmaster> (RFC 5321 4.5.1).
+            address = house.postmaster
+        return self._address(sender, address, command)
+
+    def _address(self, sender: str, address: str, command: Rcpt) -> Answer:
+        """Find out where it goes, and take it unless there is an objection."""
+        house = self._house
+        given = command.parameters
+        recipient = Recipient(address, given.get("NOTIFY", ""), given.get("ORCPT", "")) if given else Recipient(address)
+        addressed = house.addressing.resolve(sender, recipient)
+        if not addressed.forwardings:
+            assert addressed.reply is not None, "either it goes somewhere, or there is a reply that says why not"
+            self._log_refusal(address, addressed.why)
+            return addressed.reply
+        if self._forwardings and self._forwardings + len(addressed.forwardings) > MOST_FORWARDINGS:
+            return replies.TOO_MANY_RECIPIENTS
+        if house.checks:
+            return self._ask_checks(recipient, addressed)
+        return self._take(recipient, addressed)
+
+    def _take(self, recipient: Recipient, addressed: Addressed) -> Reply:
+        self._recipients += 1
+        self._forward_path = recipient.address
+        self._forwardings += len(addressed.forwardings)
+        for reverse_path, who, decision in addressed.forwardings:
+            self._add(destination_of(decision, who.address), reverse_path, who)
+        if addressed.expanded:
+            into = tuple(one.recipient.address for one in addressed.forwardings)
+            self._expansions.append(Expansion(recipient, addressed.expanded, into))
+        return addressed.reply or replies.RECIPIENT_OK
+
+    def _add(self, destination: str, reverse_path: str, recipient: Recipient) -> None:
+        own = None if reverse_path == self._sender else reverse_path
+        group = self._groups.get((destination, reverse_path))
+        if group is None:
+            group = self._groups[destination, reverse_path] = Group(destination, own, [])
+        group.recipients.append(recipient)
+
+    def _ask_checks(self, recipient: Recipient, addressed: Addressed) -> Deferred[Reply]:
+        async def ask() -> Reply:
+            visitor = self._visitor
+            for check in self._house.checks:
+                objection = await check.recipient(visitor.address, visitor.helo, self._sender, recipient.address)
+                if objection is not None:
+                    self._log_refusal(recipient.address, str(objection))
+                    return objection
+            return self._take(recipient, addressed)
+
+        return Deferred.fromCoroutine(ask())
+
+    def data(self) -> Reply:
+        """DATA: may the content come?"""
+        if self._asked.body == "BINARYMIME":
+            return replies.BDAT_FOR_BINARY
+        return self._open() or replies.START_CONTENT
+
+    def begin_chunk(self) -> None:
+        """BDAT: content comes, whether it can be kept or not (RFC 3030 2)."""
+        if self._reception is None and self._failure is None:
+            self._failure = self._open()
+
+    def _open(self) -> Reply | None:
+        """Begin to keep the content; or why it cannot be kept."""
+        house, visitor, asked = self._house, self._visitor, self._asked
+        client = visitor.client(asked.smtputf8)
+        draft = Envelope(self._sender, (), 0.0, 0, client, asked.body, ret=asked.ret, envid=asked.envid)
+        if asked.is_rare:
+            draft = draft._replace(
+                auth=asked.auth,
+                smtputf8=asked.smtputf8,
+                requiretls=asked.requiretls,
+                priority=asked.priority,
+                by=asked.by,
+                by_mode=asked.by_mode,
+                released=asked.released,
+            )
+        forward_path = self._forward_path if self._recipients == 1 else ""
+        groups = list(self._groups.values())
+        try:
+            self._reception = Reception(house.keeping, draft, groups, forward_path, self._expansions, visitor.may_relay)
+        except (SpoolFull, SpoolBroken) as error:
+            house.keeping.log.event("refused", client=visitor.address, why=str(error))
+            return replies.DISK_FULL if isinstance(error, SpoolFull) else replies.LOCAL_ERROR
+        return None
+
+    def content(self, octets: bytes) -> Deferred[None] | None:
+        """Some content. A Deferred means: read no more until it fires."""
+        return self._reception.write(octets) if self._reception is not None else None
+
+    def end_chunk(self, end: EndOfChunk) -> Reply:
+        """The answer to a chunk that is not the last one."""
+        return end.fault or self._failure or replies.chunk_taken(end.size)
+
+    def finish(self, end: EndOfContent) -> Answer:
+        """The content is complete: keep the message, and answer for it."""
+        reception, self._reception = self._reception, None
+        if reception is None:
+            assert self._failure is not None, "content comes only after a 354 or a BDAT"
+            return end.fault or self._failure
+        answer = reception.finish(end)
+        if isinstance(answer, Reply):
+            self._house.keeping.log.event("refused", client=self._visitor.address, sender=self._sender, why=str(answer))
+        return answer
+
+    def abandon(self) -> None:
+        """It comes to nothing, or has ended."""
+        if self._reception is not None:
+            self._reception.abandon()
+            self._reception = None
+
+    def _log_refusal(self, recipient: str, why: str) -> None:
+        visitor = self._visitor
+        self._house.keeping.log.event(
+            "refused", client=visitor.address, helo=visitor.helo, sender=self._sender, to=recipient, why=why
+        )

@@ -1,0 +1,111 @@
+"""Visitor: what is known of a client, from its address to its login."""
+
+from mta.inbound.house import House
+from mta.inbound.manners import DAY, Manners, Standing
+from mta.interfaces import LoggedIn, LoginFrom
+from mta.message.envelope import Client
+from mta.policy.access import in_networks
+from mta.policy.pattern import Pattern
+from mta.smtp.settings import ServerSettings
+from mta.smtp.xclient import ClientAttributes
+
+_PROTOCOLS = {  # by "in TLS" and "logged in" (RFC 3848, RFC 6531 4.3)
+    (False, False): ("ESMTP", "UTF8SMTP"),
+    (False, True): ("ESMTPA", "UTF8SMTPA"),
+    (True, False): ("ESMTPS", "UTF8SMTPS"),
+    (True, True): ("ESMTPSA", "UTF8SMTPSA"),
+}
+
+
+class Visitor:
+    """One client of a listener.
+
+    address: its IP address, "" on a Unix socket. helo: what it calls itself. extended: it said EHLO. tls: protocol
+    and cipher, "" in the clear. certificate: the names that its own verified certificate gives it. account: who it
+    has logged in as. senders: what that account may send as, () for anything. may_relay: it may send anywhere.
+    settings: what it is offered.
+    """
+
+    __slots__ = (
+        "_house",
+        "_manners",
+        "account",
+        "address",
+        "certificate",
+        "extended",
+        "helo",
+        "may_relay",
+        "senders",
+        "settings",
+        "tls",
+    )
+
+    def __init__(self, house: House, manners: Manners, address: str) -> None:
+        self._house = house
+        self._manners = manners
+        self.address = address
+        self.helo = ""
+        self.extended = False
+        self.tls = ""
+        self.certificate: tuple[str, ...] = ()
+        self.account = ""
+        self.senders: tuple[Pattern, ...] = ()
+        self.may_relay = False
+        self.settings = self.appraise()
+
+    def appraise(self) -> ServerSettings:
+        """Something about it has changed: see what it may do now, and what it is to be offered."""
+        house, manners = self._house, self._manners
+        trusted = house.access.may_relay(self.address)
+        self.may_relay = bool(self.account) or trusted
+        standing = Standing(
+            self.may_relay,
+            bool(self.tls),
+            bool(self.account),
+            self._mechanisms(),
+            self.may_relay or in_networks(self.address, manners.etrn),
+            in_networks(self.address, manners.xclient),
+            int(house.keeping.now() / DAY) if self.may_relay else 0,
+        )
+        self.settings = manners.settings(standing)
+        return self.settings
+
+    @property
+    def login_from(self) -> LoginFrom:
+        """What it is known by, for whoever checks a login."""
+        plaintext = bool(self.tls) or in_networks(self.address, self._manners.plaintext_auth)
+        return LoginFrom(self.address, bool(self.tls), plaintext, self.certificate)
+
+    def secured(self, tls: str, certificate: tuple[str, ...]) -> None:
+        """The connection is encrypted: what it said before does not count (RFC 3207 4.2)."""
+        self.tls, self.certificate = tls, certificate
+        self.helo, self.extended = "", False
+        self.account, self.senders = "", ()
+        self.appraise()
+
+    def logged_in(self, who: LoggedIn) -> None:
+        """It has proved who it is."""
+        self.account, self.senders = who.account, who.senders
+        self.appraise()
+
+    def presented(self, told: ClientAttributes) -> None:
+        """A proxy that we trust has said whom it speaks for; what it has not said stays as it was."""
+        if told.address is not None:
+            self.address = told.address
+        if told.login is not None:
+            self.account, self.senders = told.login, ()
+        self.helo, self.extended = told.helo or "", told.protocol == "ESMTP"
+        self.appraise()
+
+    def client(self, smtputf8: bool = False) -> Client:
+        """It as an envelope remembers it."""
+        if not self.extended:
+            return Client(self.address, self.helo, "SMTP", self.account, self.tls)
+        protocol = _PROTOCOLS[bool(self.tls), bool(self.account)][smtputf8]
+        return Client(self.address, self.helo, protocol, self.account, self.tls)
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        authentication = self._house.authentication
+        if authentication is None or self._manners.auth == "none":
+            return ()
+        return authentication.mechanisms(self.login_from)

@@ -1,0 +1,130 @@
+"""Status fields: the part of a notice that a program understands (RFC 3464; RFC 6533 for addresses beyond ASCII)."""
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from mta.message.envelope import Envelope, Recipient
+from mta.message.lines import LONGEST_TEXT, field, line
+from mta.message.outcome import Outcome
+from mta.message.trace import address_literal, mail_date
+from mta.smtp import notification, xtext
+from mta.smtp.reply import Reply
+
+_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
+_UTF8: Final = "utf-8"
+
+
+class Action(StrEnum):
+    """What has become of a recipient, in the words of RFC 3464 2.3.3."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+
+
+class Fate(NamedTuple):
+    """One recipient that a notice is about. at: when it was last tried, in seconds since 1970.
+
+    status: the status code to give, where it is not the one of the reply; "" for that.
+    """
+
+    recipient: Recipient
+    outcome: Outcome
+    at: float
+    action: Action
+    status: str = ""
+
+    @property
+    def code(self) -> str:
+        """The status code to give."""
+        return self.status or status(self.outcome.reply, self.action)
+
+
+def status(reply: Reply, action: Action) -> str:
+    """The status code for a reply: its enhanced code where its class agrees with the basic one, else X.0.0.
+
+    A failure may have the class 4: then a temporary condition has lasted until the message was given up
+    (RFC 3463 2).
+    """
+    kind = reply.code // 100
+    if _STATUS.fullmatch(reply.enhanced) and reply.enhanced[0] == str(kind):
+        return reply.enhanced
+    if kind in (2, 4, 5):
+        return f"{kind}.0.0"
+    return {Action.FAILED: "5.0.0", Action.DELAYED: "4.0.0"}.get(action, "2.0.0")
+
+
+def status_part(
+    hostname: str, queue_id: str, envelope: Envelope, fates: Sequence[Fate], retry_until: float | None, wide: bool
+) -> bytes:
+    """The body part, its header included. wide: in UTF-8, for a sender whose own address needs that (RFC 6533 4)."""
+    if wide:
+        head = ["Content-Type: message/global-delivery-status", "Content-Transfer-Encoding: 8bit"]
+    else:
+        head = ["Content-Type: message/delivery-status"]
+    lines = [*head, "", field("Reporting-MTA", f"dns; {hostname}")]
+    if envelope.envid:
+        lines.append(field("Original-Envelope-Id", _decoded(envelope.envid), wide))
+    lines += [field("X-Queue-ID", queue_id), f"Arrival-Date: {mail_date(envelope.received)}"]
+    if envelope.by:
+        lines.append(f"Deliver-By-Date: {mail_date(envelope.by)}")  # RFC 2852 6
+    for fate in fates:
+        lines += ["", *_recipient_fields(fate, wide)]
+        if retry_until is not None:
+            lines.append(f"Will-Retry-Until: {mail_date(retry_until)}")
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def _recipient_fields(fate: Fate, wide: bool) -> list[str]:
+    recipient, outcome = fate.recipient, fate.outcome
+    lines = []
+    if recipient.original:
+        lines.append(field("Original-Recipient", _original(recipient.original, wide), wide))
+    lines += [
+        field("Final-Recipient", _final(recipient.address, wide), wide),
+        f"Action: {fate.action}",
+        f"Status: {fate.code}",
+    ]
+    if outcome.remote and outcome.host:
+        lines.append(field("Remote-MTA", f"dns; {_remote_name(outcome.host)}", wide))
+    if outcome.remote or fate.action in (Action.FAILED, Action.DELAYED):
+        # A type of our own for what no SMTP server said (RFC 3464 2.3.6).
+        lines.append(field("Diagnostic-Code", f"{'smtp' if outcome.remote else 'x-mta'}; {outcome.reply}", wide))
+    lines.append(f"Last-Attempt-Date: {mail_date(fate.at)}")
+    return lines
+
+
+def _original(orcpt: str, wide: bool) -> str:
+    """What ORCPT said, without the encoding that it had on the wire, but for what a field cannot hold as it is."""
+    kind, _, address = orcpt.partition(";")
+    if kind.lower() != _UTF8:
+        return _decoded(orcpt)
+    try:
+        address = notification.decode_utf8(address)
+    except ValueError:
+        return orcpt
+    return f"{kind};{address if wide else notification.encode_utf8(address)}"
+
+
+def _final(address: str, wide: bool) -> str:
+    if address.isascii():
+        return f"rfc822; {line(address, LONGEST_TEXT)}"
+    return f"{_UTF8}; {address if wide else notification.encode_utf8(address)}"
+
+
+def _decoded(text: str) -> str:
+    """What an xtext says (RFC 3461 4); the text itself where it is none."""
+    try:
+        return xtext.decode(text)
+    except ValueError:
+        return text
+
+
+def _remote_name(host: str) -> str:
+    """The name in "mx.example.net[192.0.2.1]:25", or the address as a literal where there is no name."""
+    name, _, rest = host.partition("[")
+    return name or address_literal(rest.partition("]")[0])
