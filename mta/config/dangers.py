@@ -71,7 +71,14 @@ def _about_listeners(config: Config) -> Iterator[Problem]:
             f"{many:,} public addresses may send anywhere through this relay; name only the networks that you run",
         )
     for number, listener in enumerate(config.listen):
-        if many >= _MANY_ADDRESSES and _is_public(listener.address):
+        if listener.source_routes == "follow" and config.relay.domains:
+            yield config.problem(
+                ("listen", number, "source_routes"),
+                "anybody can name a path through us and a host of relay.domains; if that host relays for us, it relays "
+                "for all the world. Use strip, unless it follows no source routes itself",
+            )
+        has_tls = config.tls.certificate is not None and listener.tls != "none"
+        if many >= _MANY_ADDRESSES and _is_public(listener.address) and not has_tls:
             yield config.problem(
                 ("listen", number, "address"),
                 f"{listener.address} can be reached from outside and has no TLS, so what the clients of relay.networks "

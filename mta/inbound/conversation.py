@@ -20,7 +20,6 @@ from mta.smtp import replies
 from mta.smtp.command import (
     Auth,
     Bdat,
-    Command,
     Data,
     Etrn,
     Expn,
@@ -35,7 +34,7 @@ from mta.smtp.command import (
     Vrfy,
     Xclient,
 )
-from mta.smtp.events import AuthResponse, Content, EndOfChunk, EndOfContent
+from mta.smtp.events import AuthResponse, Content, EndOfChunk, EndOfContent, Question
 from mta.smtp.reply import Reply
 from mta.smtp.settings import ServerSettings
 from mta.smtp.xclient import parse_xclient
@@ -85,9 +84,9 @@ class Conversation:
         """The client has gone; what it had not finished is forgotten."""
         self._forget_transaction()
 
-    def answer(self, command: Command) -> Answer:
-        """The answer to a command that is well formed and in order; to BDAT its content is one (`end_chunk`)."""
-        return _ANSWERS[type(command)](self, command)
+    def answer(self, question: Question) -> Answer:
+        """The answer to what is well formed and in order: a command, a response, the end of a chunk or of content."""
+        return _ANSWERS[type(question)](self, question)
 
     # The transaction
 
@@ -113,15 +112,13 @@ class Conversation:
         """Some content. A Deferred means: read no more until it fires."""
         return self._transaction.content(piece.octets) if self._transaction is not None else None
 
-    def end_chunk(self, end: EndOfChunk) -> Answer:
-        """A chunk has arrived that is not the last one."""
+    def _end_of_chunk(self, end: EndOfChunk) -> Answer:
         answer = self._current.end_chunk(end)
         if not answer.is_positive:
             self._forget_transaction()
         return answer
 
-    def finish(self, end: EndOfContent) -> Answer:
-        """The content is complete: keep the message, and answer for it."""
+    def _end_of_content(self, end: EndOfContent) -> Answer:
         answer = self._current.finish(end)
         self._forget_transaction()
         return answer
@@ -155,8 +152,7 @@ class Conversation:
         self._login = begun
         return self._login.respond(command.initial)
 
-    def respond(self, response: AuthResponse) -> Answer:
-        """The answer to the client's next word in an AUTH exchange."""
+    def _auth_response(self, response: AuthResponse) -> Answer:
         assert self._login is not None, "the language lets a response through only after a challenge"
         return self._login.respond(response.octets)
 
@@ -196,7 +192,10 @@ class Conversation:
         return start_queue(self._house, self._manners, self.visitor, command)
 
 
-_ANSWERS: dict[type[Command], Callable[[Conversation, Any], Answer]] = {
+_ANSWERS: dict[type[Question], Callable[[Conversation, Any], Answer]] = {
+    EndOfChunk: Conversation._end_of_chunk,
+    EndOfContent: Conversation._end_of_content,
+    AuthResponse: Conversation._auth_response,
     Helo: Conversation._helo,
     Mail: Conversation._mail,
     Rcpt: Conversation._rcpt,

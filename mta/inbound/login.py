@@ -30,7 +30,8 @@ class Login:
         exchange = authentication.begin(mechanism, known)
         if exchange is not None:
             return cls(house, visitor, mechanism, exchange)
-        if not known.plaintext and mechanism in authentication.mechanisms(known._replace(tls=True, plaintext=True)):
+        inside_tls = authentication.mechanisms(known._replace(tls=True, plaintext=True))
+        if mechanism in inside_tls and b"STARTTLS" not in visitor.settings.off:
             return replies.LOGIN_NEEDS_TLS
         return replies.UNKNOWN_MECHANISM
 

@@ -68,8 +68,9 @@ class Manners:
             offered.append(extensions.STARTTLS)
         if standing.tls:
             offered.append(extensions.REQUIRETLS)
-        if standing.mechanisms:
-            offered += extensions.auth(standing.mechanisms, self.auth_equals)
+        mechanisms = self._mechanisms(standing)
+        if mechanisms:
+            offered += extensions.auth(mechanisms, self.auth_equals)
         if standing.may_relay:
             latest = datetime.fromtimestamp(standing.day * DAY + LONGEST_HOLD, UTC)
             offered += [
@@ -91,6 +92,10 @@ class Manners:
     def _starts_tls(self) -> bool:
         return self.tls in ("offered", "required")
 
+    def _mechanisms(self, standing: Standing) -> tuple[str, ...]:
+        """Those that are offered: none in the clear where nothing else is taken there either (RFC 3207 4)."""
+        return standing.mechanisms if standing.tls or self.tls != "required" else ()
+
     def _demand(self, standing: Standing) -> Reply | None:
         if self.tls == "required" and not standing.tls:
             return replies.TLS_FIRST
@@ -102,6 +107,6 @@ class Manners:
             instead[b"STARTTLS"] = replies.TLS_ALREADY
         if standing.logged_in:
             instead[b"AUTH"] = replies.LOGGED_IN_ALREADY
-        elif self.auth != "none" and not standing.mechanisms and self._starts_tls and not standing.tls:
+        elif self.auth != "none" and not self._mechanisms(standing) and self._starts_tls and not standing.tls:
             instead[b"AUTH"] = replies.LOGIN_NEEDS_TLS
         return instead

@@ -16,11 +16,10 @@ from zope.interface import implementer
 
 from mta.inbound.conversation import Conversation
 from mta.inbound.door import Doorkeeper
-from mta.inbound.transaction import Answer
 from mta.net.tls import ServerTls, certificate_names, describe, start
 from mta.smtp import replies
 from mta.smtp.command import Bdat
-from mta.smtp.events import NEED_OCTETS, AuthResponse, Content, EndOfChunk, EndOfContent, Question, Rejected
+from mta.smtp.events import NEED_OCTETS, Content, Rejected
 from mta.smtp.reply import Reply
 from mta.smtp.server import ServerSession
 
@@ -28,6 +27,7 @@ _log = Logger()
 
 # A pipelining client may be this far ahead (octets) of an answer that is still being found.
 _READ_AHEAD = 65536
+_CHANGING = (220, 235)  # after these replies a client is another one (XCLIENT) or may do more (AUTH)
 _HANDSHAKE = 60.0  # seconds that a client has for the TLS handshake
 
 
@@ -54,6 +54,8 @@ class InboundProtocol(Protocol):
         self._door = door
         self._session = session
         self._conversation = conversation
+        # Whom the door has counted, whoever a proxy says later that it speaks for.
+        self.client = conversation.address
         self._waiting = False
         self._going = False
         self._gone = False
@@ -64,11 +66,6 @@ class InboundProtocol(Protocol):
         self._content_from = 0.0
         self._content_octets = 0
         self.deadline = 0.0
-
-    @property
-    def client(self) -> str:
-        """The client's address, "" on a Unix socket."""
-        return self._conversation.address
 
     def connectionMade(self) -> None:
         self._door.entered(self)
@@ -145,7 +142,7 @@ class InboundProtocol(Protocol):
             elif isinstance(event, Bdat):
                 conversation.begin_chunk(event)
             else:
-                answer = self._answer_to(event)
+                answer = conversation.answer(event)
                 if isinstance(answer, Reply):
                     self._reply(answer)
                 else:
@@ -156,16 +153,6 @@ class InboundProtocol(Protocol):
             self._set_deadline()
         if session.awaits_handshake and not self._gone:
             self._begin_tls()
-
-    def _answer_to(self, event: Question) -> Answer:
-        conversation = self._conversation
-        if isinstance(event, EndOfContent):
-            return conversation.finish(event)
-        if isinstance(event, EndOfChunk):
-            return conversation.end_chunk(event)
-        if isinstance(event, AuthResponse):
-            return conversation.respond(event)
-        return conversation.answer(event)
 
     def _set_deadline(self) -> None:
         """A command, or the next part of the content, has its time from now (RFC 5321 4.5.3.2.7).
@@ -202,7 +189,7 @@ class InboundProtocol(Protocol):
     def _reply(self, reply: Reply) -> None:
         session = self._session
         session.reply(reply)
-        if session.settings is not self._conversation.settings:
+        if reply.code in _CHANGING:
             session.change(self._conversation.settings)
         if not (self._door.open or session.in_transaction):
             # The relay is going down: this transaction was let end, and was the last one here.

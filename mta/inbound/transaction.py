@@ -101,17 +101,17 @@ class Transaction:
                 self._log_refusal(address, "it has a source route")
                 return onward
             address, sender, judged = onward
-        if "@" in address or address.lower() != "postmaster":
-            if "@" not in address:
-                address = judged = complete(address, house.hostname)
-            permission = house.access.judge(visitor.may_relay, judged)
-            if not permission.allowed:
-                self._log_refusal(address, permission.why)
-                return replies.RELAYING_DENIED
-        else:
-            # The one mailbox that needs no domain is <postmaster> (RFC 5321 4.5.1).
-            address = house.postmaster
-        return self._address(sender, address, command)
+        if "@" not in address:
+            if address.lower() == "postmaster":  # the one mailbox that needs no domain (RFC 5321 4.5.1)
+                return self._address(sender, house.postmaster, command)
+            address = judged = complete(address, house.hostname)
+        permission = house.access.judge(visitor.may_relay, judged)
+        if permission.allowed:
+            return self._address(sender, address, command)
+        if address.lower() == f"postmaster@{house.hostname}".lower():  # whom our notices come from can be answered
+            return self._address(sender, house.postmaster, command)
+        self._log_refusal(address, permission.why)
+        return replies.RELAYING_DENIED
 
     def _address(self, sender: str, address: str, command: Rcpt) -> Answer:
         """Find out where it goes, and take it unless there is an objection."""

@@ -20,8 +20,10 @@ _VALUE = rb"([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?=\r\n|\Z)"
 _ADDRESSES = re.compile(rb"\r\n(?:from|sender|to|cc):" + _VALUE)
 _SIGNATURE = re.compile(rb"\r\n(?:dkim|arc-message)-signature[ \t]*:" + _VALUE)
 _SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
-# Fields of a message whose addresses are not ours to complete: it is signed, or was sent on.
-_SETTLED = (b"\r\ndkim-signature", b"\r\narc-", b"\r\nresent-")
+# The fields that matter here. A blank before the colon is an old habit (RFC 5322 4.5). A message that has others than
+# the usual ones is signed, or was sent on: its addresses are not ours to complete.
+_NAMES = re.compile(rb"\r\n(date|from|message-id|sender|to|cc|(?:dkim-signature|arc-|resent-)[!-9;-~]*+)[ \t]*+:")
+_USUAL = frozenset({b"date", b"from", b"message-id", b"sender", b"to", b"cc"})
 
 # Whatever has one of these is more than words with or without a name before them, and left as it is.
 _INVOLVED = re.compile(rb'["()\\:;\[\]\x00-\x08\x80-\xff]')
@@ -82,20 +84,21 @@ class Submission:
         Fields are added before the first one: there they are fields even if some line among the others is none.
         """
         if end and not _FIRST_LINE.match(content):
-            return self._missing_fields(b"", frozenset()) + b"\r\n" + content  # it begins with its body
+            return self._missing_fields(set()) + b"\r\n" + content  # it begins with its body
         header = b"\r\n" + content[:end].lower()
-        if any(name in header for name in _SETTLED):
-            return self._missing_fields(header, _signed_names(header)) + content
-        return self._missing_fields(header, frozenset()) + self._qualified(content, header)
+        names = set(_NAMES.findall(header))
+        if not names <= _USUAL:
+            return self._missing_fields(names | _signed_names(header)) + content
+        return self._missing_fields(names) + self._qualified(content, header)
 
-    def _missing_fields(self, header: bytes, signed: frozenset[bytes]) -> bytes:
-        """The fields to add, each with its line end; signed: in lower case, those that are not to be added."""
+    def _missing_fields(self, names: set[bytes]) -> bytes:
+        """The fields to add, each with its line end; names: in lower case, those that are there, or not to be added."""
         fields = ""
-        if _lacks(header, b"date") and b"date" not in signed:
+        if b"date" not in names:
             fields += f"Date: {mail_date(self._now)}\r\n"
-        if self._sender and _lacks(header, b"from") and b"from" not in signed:
+        if self._sender and b"from" not in names:
             fields += f"From: {self._sender}\r\n"
-        if _lacks(header, b"message-id") and b"message-id" not in signed:
+        if b"message-id" not in names:
             fields += f"Message-ID: <{self._queue_id}@{self._hostname}>\r\n"
         return fields.encode()
 
@@ -122,11 +125,6 @@ class Submission:
                 at = word.end(2)
                 parts[number] = part[:at] + domain + part[at:]
         return b",".join(parts)
-
-
-def _lacks(header: bytes, name: bytes) -> bool:
-    """Is there no such field? A blank before the colon is an old habit (RFC 5322 4.5)."""
-    return b"\r\n%b:" % name not in header and not re.search(rb"\r\n%b[ \t]+:" % name, header)
 
 
 def _signed_names(header: bytes) -> frozenset[bytes]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_address
 from typing import NamedTuple
 
+from mta.policy.idn import in_a_labels
 from mta.policy.pattern import Pattern
 from mta.smtp.address import domain_of
 
@@ -55,7 +56,7 @@ class Access:
             return _CLIENT_MAY_RELAY
         if "@" not in recipient and recipient.lower() == "postmaster":
             return _POSTMASTER
-        domain = domain_of(recipient).removesuffix(".")
+        domain = in_a_labels(domain_of(recipient)).removesuffix(".")
         if not (domain in self._exact or (domain.endswith(self._below) and not domain.startswith("."))):
             return Permission(
                 False, f"{domain or 'no domain'} is not in relay.domains, nor the client in relay.networks"
@@ -65,8 +66,10 @@ class Access:
         return Permission(True, f"{domain} is in relay.domains")
 
 
-def in_networks(address: str, networks: Iterable[Network]) -> bool:
+def in_networks(address: str, networks: Sequence[Network]) -> bool:
     """Is an IP address in one of these networks? "" is a client on a Unix socket: on this machine."""
+    if not networks:
+        return False
     if not address:
         return any(local in network for network in networks for local in _LOCAL)
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
+from mta.policy.idn import in_a_labels
 from mta.policy.pattern import EVERYBODY, Pattern
 from mta.policy.sourceroute import next_host
 from mta.smtp.address import domain_of
@@ -125,8 +126,8 @@ class Routing:
         return self._remembered(sender, recipient)
 
     def _decide(self, sender: str, recipient: str) -> Decision:
-        sender, sender_domain = sender.lower(), domain_of(sender)
-        recipient, domain = recipient.lower(), domain_of(recipient)
+        sender, sender_domain = _comparable(sender)
+        recipient, domain = _comparable(recipient)
         for number, route in enumerate(self.routes):
             if route.to.matches(recipient, domain) and route.sender.matches(sender, sender_domain):
                 name = f" ({route.name})" if route.name else ""
@@ -136,3 +137,9 @@ class Routing:
                 hop = replace(route.onward, host=domain) if route.onward.via is Via.MX else route.onward
                 return Decision(hop, None, why, route.name)
         return Decision(Hop(Via.MX, domain), None, f"no route matches: by MX of {domain}")
+
+
+def _comparable(address: str) -> tuple[str, str]:
+    """An address and its domain as patterns have them: in lower case, the domain in A-labels (RFC 5890 2.3.2.1)."""
+    domain = in_a_labels(domain_of(address))
+    return f"{address.rpartition('@')[0].lower()}@{domain}" if domain else address.lower(), domain

@@ -49,17 +49,13 @@ class Dialect(NamedTuple):
     """What a session takes: the parameters that were offered, and how strict it is.
 
     lenient: for clients that may relay, printers and scripts among them: an address without its angle brackets or
-    without its domain, and any word as the argument of HELO.
+    without its domain, and any word as the argument of HELO. utf8: SMTPUTF8 was offered.
     """
 
     mail: Mapping[str, Check]
     rcpt: Mapping[str, Check]
     lenient: bool = False
-
-    @property
-    def utf8(self) -> bool:
-        """SMTPUTF8 was offered."""
-        return "SMTPUTF8" in self.mail
+    utf8: bool = False
 
 
 class _Fault(Exception):
@@ -96,7 +92,7 @@ def parse_command(line: bytes, dialect: Dialect) -> Command | Reply:
 def parse_arguments(verb: bytes, line: bytes, dialect: Dialect) -> Command | Reply:
     """The same for a line without white space at its end, whose verb, one of `VERBS`, is known already."""
     try:
-        text = line.decode("ascii" if not dialect.utf8 else "utf-8")
+        text = line.decode("utf-8" if dialect.utf8 else "ascii")
     except UnicodeDecodeError:
         return replies.NON_ASCII_ADDRESS if verb in (b"MAIL", b"RCPT") else replies.STRANGE_CHARACTERS
     if not text.isprintable():

@@ -31,7 +31,10 @@ _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b
 
 
 class ServerSession:
-    """One session. `closing`: send what `octets_to_send` still has, then close; nothing more is read."""
+    """One session. `closing`: send what `octets_to_send` still has, then close; nothing more is read.
+
+    awaits_handshake: STARTTLS was accepted: once its reply is sent, TLS begins, then comes `reset_for_tls`.
+    """
 
     __slots__ = (
         "_bad_commands",
@@ -50,6 +53,7 @@ class ServerSession:
         "_skip",
         "_state",
         "_step",
+        "awaits_handshake",
         "closing",
     )
 
@@ -71,6 +75,7 @@ class ServerSession:
         self._idle_commands = 0
         self._refusals = 0
         self.closing = False
+        self.awaits_handshake = False
 
     @property
     def settings(self) -> ServerSettings:
@@ -91,11 +96,6 @@ class ServerSession:
     def in_content(self) -> bool:
         """Content is being read: the times for content hold, not the one for commands."""
         return self._reader is not None or self._chunk is not None
-
-    @property
-    def awaits_handshake(self) -> bool:
-        """STARTTLS was accepted: once its reply is sent, TLS begins, then comes `reset_for_tls`."""
-        return self._state is State.HANDSHAKE
 
     @property
     def owes_reply(self) -> bool:
@@ -158,17 +158,15 @@ class ServerSession:
             self._bad_commands = self._idle_commands = self._refusals = 0
         elif not accepted:
             self._refusals += 1
-        self._enter(step.accepted if accepted else step.refused)
-        self._send(reply)
-
-    def _enter(self, state: State) -> None:
-        self._state = state
+        self._state = state = step.accepted if accepted else step.refused
         if state is State.CONTENT:
             self._reader = ContentReader(self._settings.bare_lf, self._settings.message_size)
         elif state is State.HANDSHAKE:
+            self.awaits_handshake = True
             self._lines.clear()  # what was said in the clear behind STARTTLS was said by anybody (RFC 3207 4.2)
         elif state is not State.CHUNKS:
             self._chunks = None
+        self._send(reply)
 
     def octets_to_send(self) -> bytes:
         """Everything that is to be sent now."""
@@ -189,6 +187,7 @@ class ServerSession:
         """
         self._lines.clear()
         self._state = State.GREETED
+        self.awaits_handshake = False
         self.change(settings)
 
     def change(self, settings: ServerSettings) -> None:

@@ -41,7 +41,8 @@ class ServerSettings:
     @cached_property
     def dialect(self) -> Dialect:
         """What command lines are read by."""
-        return Dialect(mail_parameters(self.extensions), rcpt_parameters(self.extensions), self.lenient)
+        mail = mail_parameters(self.extensions)
+        return Dialect(mail, rcpt_parameters(self.extensions), self.lenient, utf8="SMTPUTF8" in mail)
 
     @cached_property
     def off(self) -> Mapping[bytes, Reply]:

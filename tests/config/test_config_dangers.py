@@ -15,6 +15,13 @@ spool: spool
 
 DANGERS = {
     "nothing": ("relay: {networks: [127.0.0.0/8, 10.0.0.0/8, 192.0.2.0/24]}", []),
+    "source routes to hosts that others may write to": (
+        "listen: [{address: '127.0.0.1:25', source_routes: follow}]\nrelay: {domains: [example.org]}",
+        [
+            "4: listen[0].source_routes: anybody can name a path through us and a host of relay.domains; if that host"
+            " relays for us, it relays for all the world. Use strip, unless it follows no source routes itself"
+        ],
+    ),
     "name that is not qualified": (
         "hostname: relay",
         [

@@ -408,6 +408,27 @@ def test_a_connection_lost_in_the_middle_of_content_leaves_nothing() -> None:
     assert place.door.sessions == 0
 
 
+def test_a_client_that_has_said_all_gets_its_replies_before_the_connection_is_closed(monkeypatch) -> None:
+    place = Place()
+    talk = place.connect()
+    talk.say(*ENVELOPE)
+    committing: Deferred[None] = Deferred()
+    monkeypatch.setattr(MemoryReception, "commit", lambda self, *args: committing)
+    assert talk.say(*CONTENT, "NOOP") == ""
+    talk.protocol.readConnectionLost()
+    assert not talk.wire.disconnecting
+    committing.errback(SpoolFull("full"))
+    assert [line[:3] for line in talk.heard().splitlines()] == ["452", "250"]
+    assert talk.wire.disconnecting
+
+
+def test_a_client_that_has_said_all_and_is_owed_nothing_is_let_go() -> None:
+    talk = Place().connect()
+    talk.say(*ENVELOPE, "not the end")
+    talk.protocol.readConnectionLost()
+    assert talk.wire.disconnecting
+
+
 def test_what_was_sent_ahead_is_not_taken_up_once_the_client_has_gone() -> None:
     place = Place()
     talk = place.connect()
@@ -487,3 +508,17 @@ def test_a_client_that_a_check_refuses_is_greeted_with_554_and_heard_no_more() -
     )
     assert talk.say("MAIL FROM:<>")[:3] == "503"
     assert talk.say("QUIT")[:3] == "221"
+
+
+def test_a_proxy_that_speaks_for_others_is_counted_as_itself() -> None:
+    place = Place(
+        limits=DoorLimits(connections=10, connections_per_client=1), xclient=(ip_network("198.51.100.1/32"),)
+    )
+    for _ in range(3):
+        talk = place.connect("198.51.100.1")
+        assert talk.heard()[:3] == "220"
+        assert talk.say("XCLIENT ADDR=203.0.113.9")[:3] == "220"
+        assert talk.say("QUIT")[:3] == "221"
+        talk.hang_up()
+    assert place.door.sessions == 0
+    assert place.door.objection("203.0.113.9") is None

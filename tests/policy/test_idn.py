@@ -2,7 +2,10 @@
 
 import pytest
 
+from mta.policy.access import Access
 from mta.policy.idn import in_a_labels, within_ascii
+from mta.policy.pattern import Pattern
+from mta.policy.routing import Hop, Route, Routing, Via
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,13 @@ def test_a_labels(domain: str, written: str) -> None:
 )
 def test_paths(path: str, written: str) -> None:
     assert within_ascii(path) == written
+
+
+def test_routes_and_domains_of_ours_are_compared_in_a_labels() -> None:
+    access = Access([], ["xn--bcher-kva.example"])
+    assert access.judge(False, "info@Bücher.example").allowed
+    assert not access.judge(False, "info@bucher.example").allowed
+    to_store = Hop(Via.LMTP, "127.0.0.1", 24)
+    routing = Routing([Route(to_store, Pattern.parse("xn--bcher-kva.example"))])
+    assert routing.decide("", "jürgen@BÜCHER.example").hop == to_store
+    assert routing.decide("", "jürgen@faß.example").hop == Hop(Via.MX, "xn--fa-hia.example")
