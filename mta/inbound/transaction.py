@@ -39,6 +39,7 @@ class Transaction:
         "_forwardings",
         "_groups",
         "_house",
+        "_known",
         "_manners",
         "_reception",
         "_recipients",
@@ -60,6 +61,7 @@ class Transaction:
         self._recipients = 0
         self._forward_path = ""  # the last one that was taken
         self._forwardings = 0
+        self._known: set[tuple[str, str]] = set()
         self._groups: dict[tuple[str, str], Group] = {}
         self._expansions: list[Expansion] = []
         self._reception: Reception | None = None
@@ -145,7 +147,9 @@ class Transaction:
         group = self._groups.get((destination, reverse_path))
         if group is None:
             group = self._groups[destination, reverse_path] = Group(destination, own, [])
-        group.recipients.append(recipient)
+        if (reverse_path, recipient.address) not in self._known:  # named twice, it gets one copy
+            self._known.add((reverse_path, recipient.address))
+            group.recipients.append(recipient)
 
     def _ask_checks(self, recipient: Recipient, addressed: Addressed) -> Deferred[Reply]:
         async def ask() -> Reply:

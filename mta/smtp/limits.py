@@ -18,9 +18,8 @@ AUTH_LINE = 12288  # of an AUTH exchange, and of AUTH with its initial response 
 # A line that goes on beyond this is not a command any more, and its sender not worth listening to.
 ENDLESS_LINE = 65536
 
-# How long a server waits for its client, RFC 5321 4.5.3.2.7; the RFC has no figures for content.
+# How long a server waits for its client, RFC 5321 4.5.3.2.7: for a command, or for more content.
 SERVER_COMMAND = 300.0
-SERVER_CONTENT_BLOCK = 180.0
 SERVER_CONTENT = 3600.0  # all of it, and a second more for each 500 octets that have come
 
 # How long a client waits for its server, RFC 5321 4.5.3.2.1 to .6.

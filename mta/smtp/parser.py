@@ -36,7 +36,7 @@ from mta.smtp.reply import Reply
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _WORD = re.compile(r"[^ ]+")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
-_CHUNK = re.compile(rb"BDAT +([0-9]{1,18})( +LAST)?", re.IGNORECASE)
+_CHUNK = re.compile(rb"BDAT +([0-9]{1,18}+)( +LAST)?(?![0-9])", re.IGNORECASE)
 _AUTH = re.compile(r"AUTH +([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?", re.IGNORECASE)
 _QUEUE_NAME = re.compile(r"[!-~]{1,64}")
 # Known from RFC 821 and from extensions that are not in use: 502, where nonsense gets 500.

@@ -511,9 +511,7 @@ def test_a_client_that_a_check_refuses_is_greeted_with_554_and_heard_no_more() -
 
 
 def test_a_proxy_that_speaks_for_others_is_counted_as_itself() -> None:
-    place = Place(
-        limits=DoorLimits(connections=10, connections_per_client=1), xclient=(ip_network("198.51.100.1/32"),)
-    )
+    place = Place(limits=DoorLimits(connections=10, connections_per_client=1), xclient=(ip_network("198.51.100.1/32"),))
     for _ in range(3):
         talk = place.connect("198.51.100.1")
         assert talk.heard()[:3] == "220"

@@ -1,68 +1,92 @@
-"""Every dialogue of tests/dialogues, played against the relay over a socket."""
+"""Every dialogue of tests/dialogues, played against the daemon over a socket, inside TLS where it says so."""
 
-import re
+import ssl
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from dialogue import FOLDER, Dialogue, Expect, Send, all_dialogues, play
+from dialogue import Dialogue, all_dialogues, play
+from dialogue_ground import HOSTNAME, client_address, configuration, listener, whole, write_files
 from peers.clients import Talk
 from peers.daemon import Relay, running_relay
 from peers.ground import Loopback, free_port
 
-MAY_RELAY = "127.66.0.9"
-UNKNOWN = re.compile(r"unknown[\w.-]*@example\.org")
-QUEUE_ID = re.compile(r"queued as ID\d+")
 
-At = Callable[[dict[str, str]], tuple[str, int, str]]
+class Encrypting(Talk):
+    """A connection on which TLS can begin at any time."""
+
+    def __init__(self, address: str, port: int, source: str, tls: ssl.SSLContext) -> None:
+        super().__init__(address, port, source)
+        self._tls = tls
+
+    def encrypt(self) -> None:
+        self._file.close()
+        self._socket = self._tls.wrap_socket(self._socket, server_hostname=HOSTNAME)
+        self._file = self._socket.makefile("rb")
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+Meet = Callable[[dict[str, str]], Encrypting]
 
 
 @pytest.fixture(scope="module")
-def at(tmp_path_factory: pytest.TempPathFactory, loopback: Loopback) -> Iterator[At]:
-    """Where a dialogue of certain settings is to be played: address, port and the client's own address.
+def meet(tmp_path_factory: pytest.TempPathFactory, loopback: Loopback) -> Iterator[Meet]:
+    """Connects to the listener that a dialogue of certain settings needs.
 
-    Relays are told apart by the size of messages, their listeners by `bare_lf`; who may relay is treated leniently.
+    One relay for each way in which relays as a whole differ, with a listener for each way in which these do.
     """
     address = loopback.address()
-    strangers = sorted({one for path in FOLDER.glob("*.txt") for one in UNKNOWN.findall(path.read_text())})
-    relays: dict[str, Relay] = {}
+    everything = [dialogue.settings for dialogue in all_dialogues()]
+    relays: dict[tuple[int, int], tuple[Relay, list[dict[str, Any]]]] = {}
     opened = []
 
-    def find(settings: dict[str, str]) -> tuple[str, int, str]:
-        size = settings.get("message_size", "0")
-        if size not in relays:
-            strict, fixing = free_port(address), free_port(address)
-            chosen = {
-                "hostname": "mail.example.org",
-                "listen": [
-                    {"address": f"{address}:{strict}", "tls": "none"},
-                    {"address": f"{address}:{fixing}", "tls": "none", "bare_lf": "fix"},
-                ],
-                "relay": {"networks": [f"{MAY_RELAY}/32"], "domains": ["example.org"]},
-                "routes": [
-                    *({"to": one, "via": "550 5.1.1 no such user here"} for one in strangers),
-                    {"to": "*", "via": "discard"},
-                ],
-                "limits": {"recipients": 5, "message_size": int(size)},
-            }
-            relay = Relay(tmp_path_factory.mktemp("dialogues"), address, strict, chosen)
-            opened.append(running_relay(relay))
-            relays[size] = opened[-1].__enter__()
-        listener = relays[size].settings["listen"][settings.get("bare_lf") == "fix"]
-        client = MAY_RELAY if settings.get("lenient") == "yes" else ""
-        return address, int(listener["address"].rpartition(":")[2]), client
+    def start(kind: tuple[int, int]) -> tuple[Relay, list[dict[str, Any]]]:
+        ways = [{"tls": "none", "auth": "none"}]  # the first greets in the clear, for who waits for the relay
+        for settings in everything:
+            if whole(settings) == kind and listener(settings) not in ways:
+                ways.append(listener(settings))
+        folder = tmp_path_factory.mktemp("dialogues")
+        write_files(folder)
+        ports: list[int] = []
+        while len(ports) < len(ways):
+            ports = [*dict.fromkeys([*ports, free_port(address)])]
+        entries = [{"address": f"{address}:{port}", **way} for port, way in zip(ports, ways, strict=True)]
+        relay = Relay(folder, address, ports[0], configuration(*kind, entries))
+        opened.append(running_relay(relay))
+        opened[-1].__enter__()
+        return relay, ways
 
-    yield find
+    def connect(settings: dict[str, str]) -> Encrypting:
+        kind = whole(settings)
+        if kind not in relays:
+            relays[kind] = start(kind)
+        relay, ways = relays[kind]
+        entry = relay.settings["listen"][ways.index(listener(settings))]
+        port = int(entry["address"].rpartition(":")[2])
+        talk = Encrypting(address, port, client_address(settings), tls_of(relay.folder, "certificate" in settings))
+        if settings.get("tls") == "implicit" and "proxy" not in settings:
+            talk.encrypt()
+        return talk
+
+    yield connect
     for one in opened:
         one.__exit__(None, None, None)
 
 
+def tls_of(folder: Path, shows_certificate: bool) -> ssl.SSLContext:
+    """A client's side of TLS, which believes the authority of these files and nobody else."""
+    context = ssl.create_default_context(cafile=str(folder / "authority.pem"))
+    if shows_certificate:
+        context.load_cert_chain(folder / "client.pem")
+    return context
+
+
 @pytest.mark.parametrize("dialogue", all_dialogues(), ids=lambda dialogue: dialogue.name)
-def test_dialogue_over_a_socket(dialogue: Dialogue, at: At) -> None:
-    address, port, client = at(dialogue.settings)
-    steps: list[Send | Expect] = [
-        step if isinstance(step, Send) else step._replace(pattern=QUEUE_ID.sub("queued as …", step.pattern))
-        for step in dialogue.steps
-    ]
-    with Talk(address, port, client) as talk:
-        play(dialogue._replace(steps=steps), talk)
+def test_dialogue_over_a_socket(dialogue: Dialogue, meet: Meet) -> None:
+    with meet(dialogue.settings) as talk:
+        play(dialogue, talk)
         assert talk.rest() == b"", "sent, but not expected"
