@@ -11,9 +11,11 @@ import pytest
 from peers.daemon import Relay, StartRelay, running_relay
 from peers.dovecot import Dovecot, running_dovecot
 from peers.ground import Loopback, Process, free_port, needs_port_25
+from peers.hops import HOST, OTHER_NAME, Hops, running_hops
 from peers.knot import Dns, serving
 from peers.postfix import Postfix, running_postfix
 from peers.sinks import MakeSink, Sink, Sinks, thread_of_sinks
+from peers.submission import USER, Office, Papers, open_office
 
 
 @pytest.hookimpl(wrapper=True)
@@ -157,3 +159,26 @@ def dovecot(scratch: Path, loopback: Loopback) -> Iterator[Dovecot]:
     folder.mkdir()
     with running_dovecot(Dovecot(folder, loopback.address(), ["bob@store.test", "carol@store.test"])) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def hops(scratch: Path, loopback: Loopback, dns: Dns, senders: Sink) -> Iterator[Hops]:
+    """Postfix as a next hop of many kinds, in hops.test."""
+    address = loopback.address()
+    names = "\n".join(f"{name}. A {address}" for name in (HOST, OTHER_NAME))
+    dns.zone("hops.test", f"@ MX 10 {HOST}.\n{names}")
+    with running_hops(Hops(scratch / "hops", address, senders.address)) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def office(scratch: Path, loopback: Loopback, sinks: Sinks) -> Iterator[Office]:
+    """A relay that people log in to, and the next hop of all its mail."""
+    address, onward = loopback.address(), loopback.address()
+    hop = sinks.listen(onward, free_port(onward), "hop.test")
+    hop.extensions += ("DSN", "SMTPUTF8")
+    folder = scratch / "office"
+    folder.mkdir()
+    with open_office(folder, address, Papers(scratch / "papers", address, USER), hop) as one:
+        yield one
+    sinks.pause(hop)

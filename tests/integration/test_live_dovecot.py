@@ -7,7 +7,10 @@ from peers.dovecot import Dovecot
 from peers.sinks import Sink
 from reading import read_report, trace_on_top, with_lf
 
-CONTENT = b"From: a@sender.test\r\nSubject: store\r\n\r\n.\r\n..dots\r\n" + b"line\r\n" * 5000 + b"\r\nthe end\r\n"
+CONTENT = (
+    b"From: a@sender.test\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <store@sender.test>\r\n"
+    b"Subject: store\r\n\r\n.\r\n..dots\r\n" + b"line\r\n" * 5000 + b"\r\nthe end\r\n"
+)
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix"])

@@ -11,7 +11,10 @@ from peers.knot import Dns
 from peers.sinks import MakeSink, Sink
 from reading import read_report, trace_on_top
 
-CONTENT = b"From: a@sender.test\r\nSubject: hello\r\n\r\n.\r\n.dots\r\n\r\nthe end\r\n"
+CONTENT = (
+    b"From: a@sender.test\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <hello@sender.test>\r\n"
+    b"Subject: hello\r\n\r\n.\r\n.dots\r\n\r\nthe end\r\n"
+)
 
 
 def test_swaks_sends_to_a_host_found_through_mx_and_mta_show_tells_the_story(

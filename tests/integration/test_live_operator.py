@@ -11,7 +11,10 @@ from peers.knot import Dns
 from peers.sinks import MakeSink, Sink, Sinks
 from reading import read_report, trace_on_top
 
-CONTENT = b"From: a@sender.test\r\nSubject: waiting\r\n\r\n.dots\r\nbody\r\n"
+CONTENT = (
+    b"From: a@sender.test\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <waiting@sender.test>\r\n"
+    b"Subject: waiting\r\n\r\n.dots\r\nbody\r\n"
+)
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ from peers.knot import Dns
 from peers.sinks import DROP, MakeSink, Sink
 from reading import read_report, trace_on_top
 
-CONTENT = b"From: a@sender.test\r\nMessage-ID: <the.one@sender.test>\r\nSubject: hello\r\n\r\nbody of the original\r\n"
+CONTENT = (
+    b"From: a@sender.test\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <the.one@sender.test>\r\n"
+    b"Subject: hello\r\n\r\nbody of the original\r\n"
+)
 
 
 def test_three_domains_end_as_delivered_delivered_later_and_bounced(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pytest
 
@@ -17,6 +17,17 @@ from .daemon import Relay
 from .ground import tool
 
 QUEUED = re.compile(r"250 2\.0\.0 queued as (\w+)")
+
+
+class Place(Protocol):
+    """Where a message goes, and a folder for the files that the client needs: a relay, for one."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def folder(self) -> Path: ...
 
 
 class Said(NamedTuple):
@@ -27,11 +38,11 @@ class Said(NamedTuple):
     queue_id: str
 
 
-def swaks(relay: Relay, sender: str, recipients: Sequence[str], content: bytes, *words: str) -> Said:
+def swaks(place: Place, sender: str, recipients: Sequence[str], content: bytes, *words: str) -> Said:
     """Send one message with swaks. content: CRLF at the end of lines, without transparency."""
-    message = relay.folder / "swaks.eml"
+    message = place.folder / "swaks.eml"
     message.write_bytes(_transparent(content).removesuffix(b"\r\n"))  # swaks ends the last line itself
-    command = [tool("swaks", "swaks"), "--server", relay.address, "--port", str(relay.port)]
+    command = [tool("swaks", "swaks"), "--server", place.address, "--port", str(place.port)]
     command += ["--ehlo", "client.test", "--from", sender or "<>", "--to", ",".join(recipients)]
     command += ["--data", f"@{message}", "--no-data-fixup", "--suppress-data", "--timeout", "30", *words]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
@@ -81,6 +92,10 @@ class Talk:
 
     def send(self, octets: bytes) -> None:
         self._socket.sendall(octets)
+
+    def end(self) -> None:
+        """Nothing more will be sent; what is said to us can still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def line(self) -> str | None:
         """The next line, without its end; None at the end of the connection, however it came."""

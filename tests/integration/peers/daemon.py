@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
+
+from mta.cli.program import program
 
 from .ground import Process, greets, wait_until
 
@@ -87,19 +90,19 @@ class Relay:
         """SIGKILL to the process group."""
         self.process.kill()
 
-    def mta(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def mta(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run `mta …` with this configuration. Fails the test on an exit status other than 0 unless told not to."""
-        verb, *rest = words
-        command = [str(PROGRAMS / "mta"), verb, "--config", str(self.configuration), *rest]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder)
+        command = [str(PROGRAMS / "mta"), *words, "--config", str(self.configuration)]
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
+        )
         if check and done.returncode:
             pytest.fail(f"mta {' '.join(words)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
         return done
 
     def queue(self, *words: str) -> dict[str, Any]:
         """What `mta queue --json` says."""
-        listing: dict[str, Any] = json.loads(self.mta("queue", "--json", *words).stdout)
-        return listing
+        return self._told("queue", *words)
 
     def queued(self, queue_id: str) -> dict[str, Any] | None:
         """A message of the queue's listing; None when it is not there any more."""
@@ -108,6 +111,18 @@ class Relay:
     def story(self, queue_id: str) -> str:
         """What `mta show` tells of a message."""
         return self.mta("show", queue_id).stdout
+
+    def story_of(self, queue_id: str) -> dict[str, Any]:
+        """The same as `mta show --json` has it."""
+        return self._told("show", queue_id)
+
+    def _told(self, *words: str) -> dict[str, Any]:
+        """What an `mta` command says with --json. No process of its own: who waits asks again and again."""
+        done = CliRunner().invoke(program, [*words, "--json", "--config", str(self.configuration)])
+        if done.exit_code:
+            pytest.fail(f"mta {' '.join(words)} ended with status {done.exit_code}: {done.output}")
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
 
     def wait_until_gone(self, queue_id: str, within: float = 15.0) -> None:
         """Wait until a message has left the queue."""
