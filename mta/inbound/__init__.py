@@ -1,6 +1,17 @@
 """Accepting: from a connection to a message in the spool.
 
-`door` counts and bounds, `listener` builds, `protocol` feeds octets to the language and answers to the wire,
-`conversation` decides what each command is answered with, `reception` hands the content to the spool. They know the
-seams of `interfaces.py`, never the rooms behind them.
+Nothing here knows the rooms behind the seams of `interfaces.py`.
+
+| Module | |
+|---|---|
+| `door` | counts and bounds connections, and sees them out |
+| `proxy` | connections that come through a proxy wait until it has said whose they are |
+| `listener` | a port, and what is built for each client |
+| `protocol` | octets to the language, answers to the wire, TLS |
+| `conversation` | what each command is answered with, with three helpers: |
+| `transaction`, `asked` | MAIL and what follows; what its parameters ask for |
+| `login` | AUTH |
+| `inquiries` | VRFY, EXPN, ETRN |
+| `visitor`, `manners`, `house` | what is known of the client; how a listener treats such clients; what all share |
+| `reception` | the content, on its way into the spool |
 """

@@ -19,7 +19,6 @@ from mta.inbound.visitor import Visitor
 from mta.smtp import replies
 from mta.smtp.command import (
     Auth,
-    Bdat,
     Data,
     Etrn,
     Expn,
@@ -37,16 +36,15 @@ from mta.smtp.command import (
 from mta.smtp.events import AuthResponse, Content, EndOfChunk, EndOfContent, Question
 from mta.smtp.reply import Reply
 from mta.smtp.settings import ServerSettings
-from mta.smtp.xclient import parse_xclient
 
 
 class Conversation:
     """One session's answers."""
 
-    __slots__ = ("_house", "_login", "_manners", "_transaction", "can_encrypt", "visitor")
+    __slots__ = ("_house", "_login", "_manners", "_transaction", "visitor")
 
     def __init__(self, house: House, manners: Manners, address: str) -> None:
-        """address: the client's, "" on a Unix socket. can_encrypt: a certificate is at hand."""
+        """address: the client's, "" on a Unix socket."""
         self._house = house
         self._manners = manners
         self._transaction: Transaction | None = None
@@ -71,7 +69,7 @@ class Conversation:
         for check in self._house.checks:
             objection = await check.client(self.address)
             if objection is not None:
-                self._house.keeping.log.event("refused", client=self.address, why=str(objection))
+                self.visitor.refused(str(objection))
                 return objection
         return replies.greeting(self._house.hostname)
 
@@ -104,7 +102,7 @@ class Conversation:
     def _data(self, command: Data) -> Answer:
         return self._current.data()
 
-    def begin_chunk(self, command: Bdat) -> None:
+    def begin_chunk(self) -> None:
         """A chunk of content is coming."""
         self._current.begin_chunk()
 
@@ -157,13 +155,9 @@ class Conversation:
         return self._login.respond(response.octets)
 
     def _xclient(self, command: Xclient) -> Answer:
-        try:
-            told = parse_xclient(command.attributes)
-        except ValueError as error:
-            return replies.wrong_parameter("XCLIENT", str(error))
-        self._house.keeping.log.event("xclient", client=self.address, told=command.attributes)
+        self._house.log.event("xclient", client=self.address, **command.attributes._asdict())
         self._forget_transaction()
-        self.visitor.presented(told)
+        self.visitor.presented(command.attributes)
         return replies.greeting(self._house.hostname)
 
     def _rset(self, command: Rset) -> Answer:
@@ -189,7 +183,7 @@ class Conversation:
         return expand(self._house, self._manners, self.visitor, command)
 
     def _etrn(self, command: Etrn) -> Answer:
-        return start_queue(self._house, self._manners, self.visitor, command)
+        return start_queue(self._house, self.visitor, command)
 
 
 _ANSWERS: dict[type[Question], Callable[[Conversation, Any], Answer]] = {

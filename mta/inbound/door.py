@@ -20,6 +20,8 @@ from mta.smtp.limits import SERVER_COMMAND, SERVER_CONTENT
 from mta.smtp.reply import Reply, render
 
 _SWEEP = 1.0
+# Clients that wait for nothing read nothing: those would keep the relay from stopping.
+_HASTE = 2.0
 # Beyond the limit a client is told so (421); with this many more waiting to be told, connections are just closed.
 _REFUSALS = 100
 
@@ -74,6 +76,11 @@ class Doorkeeper:
         self._refusing = 0
         self._sweep: IDelayedCall | None = None
         self._emptied: Deferred[None] | None = None
+
+    @property
+    def farewell(self) -> float:
+        """Seconds that a client has to take its last reply, and to end TLS on its side too."""
+        return self.limits.farewell if self.open else min(self.limits.farewell, _HASTE)
 
     @property
     def sessions(self) -> int:

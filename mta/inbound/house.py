@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mta.inbound.reception import Keeping
 from mta.interfaces import IAuthentication, ICheck
+from mta.maillog import MailLog
 from mta.policy.access import Access
 from mta.policy.addressing import Addressing
 from mta.policy.directory import Directory
@@ -25,3 +26,8 @@ class House:
     authentication: IAuthentication | None
     checks: Sequence[ICheck]
     max_recipients: int
+
+    @property
+    def log(self) -> MailLog:
+        """Where events are told."""
+        return self.keeping.log

@@ -9,7 +9,6 @@ from mta.inbound.manners import Manners
 from mta.inbound.visitor import Visitor
 from mta.interfaces import Busy
 from mta.policy import inquiry
-from mta.policy.access import in_networks
 from mta.policy.pattern import Kind
 from mta.policy.routing import Hop, Via
 from mta.smtp import replies
@@ -37,10 +36,10 @@ def _may_ask(manners: Manners, visitor: Visitor) -> bool:
     return manners.vrfy == "all" or (manners.vrfy == "relaying" and visitor.may_relay)
 
 
-def start_queue(house: House, manners: Manners, visitor: Visitor, command: Etrn) -> Reply | Deferred[Reply]:
+def start_queue(house: House, visitor: Visitor, command: Etrn) -> Reply | Deferred[Reply]:
     """RFC 1985 5: try at once what waits for a domain, for it and its subdomains (@), or for a route (#)."""
     node = command.node
-    if not (visitor.may_relay or in_networks(visitor.address, manners.etrn)):
+    if not visitor.may_start_queues:
         return replies.etrn_denied(node)
     queues = _queues(house, node)
     if not queues:
@@ -50,7 +49,7 @@ def start_queue(house: House, manners: Manners, visitor: Visitor, command: Etrn)
         found = 0
         for domain, destination in queues:
             found += await house.keeping.dispatcher.start_queue(domain, destination)
-        house.keeping.log.event("etrn", client=visitor.address, node=node, messages=found)
+        house.log.event("etrn", client=visitor.address, node=node, messages=found)
         return replies.etrn_started(node, found) if found else replies.etrn_empty(node)
 
     def failed(failure: Failure) -> Reply:

@@ -44,8 +44,7 @@ class Login:
             return replies.challenge(b64encode(word.octets).decode())
         if isinstance(word, LoggedIn):
             self._visitor.logged_in(word)
-            self._house.keeping.log.event(
-                "login", client=self._visitor.address, account=word.account, mechanism=self._mechanism
-            )
+            client = self._visitor.address
+            self._house.log.event("login", client=client, account=word.account, mechanism=self._mechanism)
             return replies.LOGGED_IN
         return word.reply

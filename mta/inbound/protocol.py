@@ -27,7 +27,6 @@ _log = Logger()
 
 # A pipelining client may be this far ahead (octets) of an answer that is still being found.
 _READ_AHEAD = 65536
-_CHANGING = (220, 235)  # after these replies a client is another one (XCLIENT) or may do more (AUTH)
 _HANDSHAKE = 60.0  # seconds that a client has for the TLS handshake
 
 
@@ -103,6 +102,8 @@ class InboundProtocol(Protocol):
 
     def handshakeCompleted(self) -> None:
         """The connection is encrypted: what was said before does not count (RFC 3207 4.2)."""
+        if self._session.closing:
+            return  # it took too long: the last word has been said already
         self._conversation.secured(describe(self.transport), certificate_names(self.transport))
         self.deadline = self._door.now() + self._door.limits.idle
         if self._implicit:
@@ -140,7 +141,7 @@ class InboundProtocol(Protocol):
             if isinstance(event, Rejected):
                 self._door.rejected(self, event)
             elif isinstance(event, Bdat):
-                conversation.begin_chunk(event)
+                conversation.begin_chunk()
             else:
                 answer = conversation.answer(event)
                 if isinstance(answer, Reply):
@@ -162,6 +163,9 @@ class InboundProtocol(Protocol):
         """
         now = self._door.now()
         limits = self._door.limits
+        if self._closed:
+            self.deadline = now + self._door.farewell
+            return
         self.deadline = now + limits.idle
         if not self._session.in_content:
             self._content_from = 0.0
@@ -189,8 +193,8 @@ class InboundProtocol(Protocol):
     def _reply(self, reply: Reply) -> None:
         session = self._session
         session.reply(reply)
-        if reply.code in _CHANGING:
-            session.change(self._conversation.settings)
+        if session.settings is not self._conversation.visitor.settings:
+            session.change(self._conversation.visitor.settings)  # it has logged in, or is another one than it seemed
         if not (self._door.open or session.in_transaction):
             # The relay is going down: this transaction was let end, and was the last one here.
             session.shut_down(replies.shutting_down(self._door.hostname))
@@ -260,7 +264,7 @@ class InboundProtocol(Protocol):
         self._session.shut_down(reply)
         self._waiting = False
         self._send()
-        self.deadline = self._door.now() + self._door.limits.farewell
+        self.deadline = self._door.now() + self._door.farewell
 
     def overdue(self) -> None:
         """The deadline has passed: say so, and next time cut the connection."""

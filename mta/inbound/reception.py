@@ -208,8 +208,16 @@ class Reception:
             if delivery.eager:
                 self._keeping.dispatcher.unreserve(delivery.destination)
         failure.trap(SpoolFull, SpoolBroken)
-        self._keeping.log.event("refused", self._kept.id, why=failure.getErrorMessage())
-        return replies.DISK_FULL if failure.check(SpoolFull) else replies.LOCAL_ERROR
+        client = self._draft.client
+        self._keeping.log.event(
+            "refused", self._kept.id, client=client.address or "unix", why=failure.getErrorMessage()
+        )
+        return reply_to_trouble(failure.value)
+
+
+def reply_to_trouble(error: BaseException | None) -> Reply:
+    """What the client is told where the spool cannot take a message now."""
+    return replies.DISK_FULL if isinstance(error, SpoolFull) else replies.LOCAL_ERROR
 
 
 def _all_recipients(deliveries: Sequence[NewDelivery]) -> tuple[Recipient, ...]:

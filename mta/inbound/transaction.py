@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from mta.inbound.asked import Asked, read_parameters
 from mta.inbound.house import House
 from mta.inbound.manners import Manners
-from mta.inbound.reception import Expansion, Group, Reception
+from mta.inbound.reception import Expansion, Group, Reception, reply_to_trouble
 from mta.inbound.visitor import Visitor
 from mta.interfaces import SpoolBroken, SpoolFull
 from mta.message.envelope import Envelope, Recipient
@@ -78,7 +78,7 @@ class Transaction:
             sender = complete(sender, house.hostname)
         if visitor.senders and not may_send_as(visitor.senders, sender):
             why = f"{visitor.account} may not send as this address"
-            house.keeping.log.event("refused", client=visitor.address, sender=sender, why=why)
+            visitor.refused(why, sender=sender)
             return replies.not_your_address(sender, visitor.account)
         asked = read_parameters(command, house.keeping.now(), trusted=visitor.may_relay)
         if isinstance(asked, Reply):
@@ -94,7 +94,7 @@ class Transaction:
             return replies.TOO_MANY_RECIPIENTS
         path = command.forward_path
         sender, address = self._sender, path.address
-        if not address.isascii() and not self._asked.smtputf8:
+        if not (self._asked.smtputf8 or _is_ascii(command)):
             return replies.NON_ASCII_ADDRESS
         judged = address
         if path.route:
@@ -194,8 +194,8 @@ class Transaction:
         try:
             self._reception = Reception(house.keeping, draft, groups, forward_path, self._expansions, visitor.may_relay)
         except (SpoolFull, SpoolBroken) as error:
-            house.keeping.log.event("refused", client=visitor.address, why=str(error))
-            return replies.DISK_FULL if isinstance(error, SpoolFull) else replies.LOCAL_ERROR
+            visitor.refused(str(error), sender=self._sender)
+            return reply_to_trouble(error)
         return None
 
     def content(self, octets: bytes) -> Deferred[None] | None:
@@ -214,7 +214,7 @@ class Transaction:
             return end.fault or self._failure
         answer = reception.finish(end)
         if isinstance(answer, Reply):
-            self._house.keeping.log.event("refused", client=self._visitor.address, sender=self._sender, why=str(answer))
+            self._visitor.refused(str(answer), sender=self._sender)
         return answer
 
     def abandon(self) -> None:
@@ -224,7 +224,12 @@ class Transaction:
             self._reception = None
 
     def _log_refusal(self, recipient: str, why: str) -> None:
-        visitor = self._visitor
-        self._house.keeping.log.event(
-            "refused", client=visitor.address, helo=visitor.helo, sender=self._sender, to=recipient, why=why
-        )
+        self._visitor.refused(why, sender=self._sender, to=recipient)
+
+
+def _is_ascii(command: Rcpt) -> bool:
+    """Can it be without SMTPUTF8? That is agreed on at MAIL, so no line of RCPT can tell by itself (RFC 6531 3.4)."""
+    path, given = command.forward_path, command.parameters
+    if not (path.address.isascii() and (not path.route or "".join(path.route).isascii())):
+        return False
+    return not given or given.get("ORCPT", "").isascii()

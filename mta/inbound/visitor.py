@@ -23,6 +23,7 @@ class Visitor:
     address: its IP address, "" on a Unix socket. helo: what it calls itself. extended: it said EHLO. tls: protocol
     and cipher, "" in the clear. certificate: the names that its own verified certificate gives it. account: who it
     has logged in as. senders: what that account may send as, () for anything. may_relay: it may send anywhere.
+    may_start_queues: it may ETRN.
     settings: what it is offered.
     """
 
@@ -35,6 +36,7 @@ class Visitor:
         "extended",
         "helo",
         "may_relay",
+        "may_start_queues",
         "senders",
         "settings",
         "tls",
@@ -51,24 +53,25 @@ class Visitor:
         self.account = ""
         self.senders: tuple[Pattern, ...] = ()
         self.may_relay = False
-        self.settings = self.appraise()
+        self.may_start_queues = False
+        self.settings: ServerSettings
+        self._appraise()
 
-    def appraise(self) -> ServerSettings:
+    def _appraise(self) -> None:
         """Something about it has changed: see what it may do now, and what it is to be offered."""
         house, manners = self._house, self._manners
-        trusted = house.access.may_relay(self.address)
-        self.may_relay = bool(self.account) or trusted
+        self.may_relay = bool(self.account) or house.access.may_relay(self.address)
+        self.may_start_queues = self.may_relay or in_networks(self.address, manners.etrn)
         standing = Standing(
             self.may_relay,
             bool(self.tls),
             bool(self.account),
             self._mechanisms(),
-            self.may_relay or in_networks(self.address, manners.etrn),
+            self.may_start_queues,
             in_networks(self.address, manners.xclient),
             int(house.keeping.now() / DAY) if self.may_relay else 0,
         )
         self.settings = manners.settings(standing)
-        return self.settings
 
     @property
     def login_from(self) -> LoginFrom:
@@ -81,21 +84,27 @@ class Visitor:
         self.tls, self.certificate = tls, certificate
         self.helo, self.extended = "", False
         self.account, self.senders = "", ()
-        self.appraise()
+        self._appraise()
 
     def logged_in(self, who: LoggedIn) -> None:
         """It has proved who it is."""
         self.account, self.senders = who.account, who.senders
-        self.appraise()
+        self._appraise()
 
     def presented(self, told: ClientAttributes) -> None:
-        """A proxy that we trust has said whom it speaks for; what it has not said stays as it was."""
+        """A proxy that we trust has said whom it speaks for. It begins anew; address and login stay where it has not
+        said other ones."""
         if told.address is not None:
             self.address = told.address
         if told.login is not None:
             self.account, self.senders = told.login, ()
+        self.certificate = ()  # the proxy's own, which its clients must not log in by
         self.helo, self.extended = told.helo or "", told.protocol == "ESMTP"
-        self.appraise()
+        self._appraise()
+
+    def refused(self, why: str, **more: str) -> None:
+        """Tell the log that something of it was refused."""
+        self._house.log.event("refused", client=self.address or "unix", helo=self.helo or None, why=why, **more)
 
     def client(self, smtputf8: bool = False) -> Client:
         """It as an envelope remembers it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mta.smtp.address import Path
+from mta.smtp.xclient import ClientAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,9 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Xclient:
-    """XCLIENT: what a proxy says of the client it speaks for. attributes: the line behind the verb."""
+    """XCLIENT: what a proxy says of the client it speaks for."""
 
-    attributes: str
+    attributes: ClientAttributes
 
 
 @dataclass(frozen=True, slots=True)

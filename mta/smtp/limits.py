@@ -7,9 +7,7 @@ LOCAL_PART = 64
 DOMAIN = 255
 PATH = 256  # with its angle brackets
 LABEL = 63  # between two dots of a domain (RFC 1035 2.3.4)
-COMMAND_LINE = 512
 REPLY_LINE = 512
-TEXT_LINE = 1000
 
 # What we take as a command line: extensions add to the 512 octets (RFC 1869 6.1: SIZE 26, BODY 17, AUTH 500, NOTIFY
 # and ORCPT together 528, ENVID and RET 114 …), and a rejection of a long line is worth less than understanding it.
@@ -26,9 +24,7 @@ SERVER_CONTENT = 3600.0  # all of it, and a second more for each 500 octets that
 CLIENT_CONNECT = 30.0
 CLIENT_HANDSHAKE = 30.0  # of TLS
 CLIENT_GREETING = 300.0
-CLIENT_HELO = 300.0
 CLIENT_MAIL = 300.0
-CLIENT_RCPT = 300.0
 CLIENT_DATA = 120.0
 CLIENT_CONTENT_BLOCK = 180.0
 CLIENT_END_OF_CONTENT = 600.0

@@ -32,6 +32,7 @@ from mta.smtp.command import (
 )
 from mta.smtp.extensions import Check
 from mta.smtp.reply import Reply
+from mta.smtp.xclient import parse_xclient
 
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _WORD = re.compile(r"[^ ]+")
@@ -42,6 +43,7 @@ _QUEUE_NAME = re.compile(r"[!-~]{1,64}")
 # Known from RFC 821 and from extensions that are not in use: 502, where nonsense gets 500.
 _OFF = frozenset({b"SEND", b"SOML", b"SAML", b"TURN", b"ATRN"})
 _HTTP = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"})
+_LOGIN = re.compile(rb"[^A-Z0-9]*AUTH", re.IGNORECASE)
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:")
 
 
@@ -68,6 +70,11 @@ class _Fault(Exception):
 def verb_of(line: bytes) -> bytes:
     """The first word of a line in upper case."""
     return line.partition(b" ")[0].upper()
+
+
+def may_be_login(line: bytes) -> bool:
+    """Does this line, well formed or not, look like AUTH? What stands behind that may be a password."""
+    return _LOGIN.match(line) is not None
 
 
 def is_not_mail(verb: bytes) -> bool:
@@ -250,7 +257,10 @@ def _parse_xclient(text: str, _: Dialect) -> Xclient:
     attributes = text[8:].strip(" ")
     if not attributes:
         _refuse(replies.wrong_form("XCLIENT"))
-    return Xclient(attributes)
+    try:
+        return Xclient(parse_xclient(attributes))
+    except ValueError as error:
+        _refuse(replies.wrong_parameter("of XCLIENT", str(error)))
 
 
 def _parse_noop(_text: str, _: Dialect) -> Noop:

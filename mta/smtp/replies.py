@@ -37,7 +37,6 @@ def greeting(hostname: str) -> Reply:
 
 
 # RFC 5321 3.1: what follows such a greeting is answered 503, but for QUIT.
-SERVICE_REFUSED = Reply(554, "5.7.0", ("no mail service here for your address",))
 REFUSED_BEFORE = Reply(503, "5.7.0", ("no mail service here for your address; QUIT is all that is left",))
 
 
@@ -149,11 +148,16 @@ LOGGED_IN_ALREADY = Reply(503, "5.5.1", ("you are logged in already",))
 LOGIN_FIRST = Reply(530, "5.7.0", ("log in first: this port takes mail from its own users alone",))
 TLS_FIRST = Reply(530, "5.7.0", ("say STARTTLS first: this port takes nothing in the clear",))
 TLS_ALREADY = Reply(503, "5.5.1", ("the session is encrypted already",))
-TLS_UNAVAILABLE = Reply(454, "4.7.0", ("TLS is not available for the moment; try again later",))
+
+
+_NAME_SHOWN = 100
 
 
 def not_your_address(sender: str, account: str) -> Reply:
-    return Reply(553, "5.7.1", (f"{account} may not send as <{sender}>; use an address of your own",))
+    # In ASCII, and in what a line of a reply may have (RFC 5321 4.5.3.1.5): names of accounts keep to neither.
+    who = account if account.isascii() and len(account) <= _NAME_SHOWN else "your account"
+    address = f"<{sender}>" if sender.isascii() else "this address"
+    return Reply(553, "5.7.1", (f"{who} may not send as {address}; use an address of your own",))
 
 
 # ---- Starting the queue: RFC 1985 5.3

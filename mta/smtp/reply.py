@@ -22,11 +22,6 @@ class Reply(NamedTuple):
         return 200 <= self.code < 300
 
     @property
-    def is_intermediate(self) -> bool:
-        """3yz: go on with what belongs to the command."""
-        return 300 <= self.code < 400
-
-    @property
     def is_transient(self) -> bool:
         """4yz: not now; the same may be asked again later."""
         return 400 <= self.code < 500

@@ -11,13 +11,15 @@ however long an answer takes (RFC 2920). What is wrong or out of order the sessi
 
 from mta.smtp import limits, replies
 from mta.smtp.command import Bdat, Command, Mail
-from mta.smtp.content import ChunkReader, ContentReader
+from mta.smtp.content import ChunkReader, ContentReader, Reader
 from mta.smtp.events import NEED_OCTETS, AuthResponse, Content, EndOfChunk, EndOfContent, Event, Rejected
 from mta.smtp.framing import LineFault, LineReader
 from mta.smtp.parser import (
     LONG_LINES,
+    VERBS,
     decode_response,
     is_not_mail,
+    may_be_login,
     octets_announced,
     parse_arguments,
     reply_to_unknown,
@@ -33,7 +35,8 @@ _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b
 class ServerSession:
     """One session. `closing`: send what `octets_to_send` still has, then close; nothing more is read.
 
-    awaits_handshake: STARTTLS was accepted: once its reply is sent, TLS begins, then comes `reset_for_tls`.
+    settings: what the client is offered. awaits_handshake: STARTTLS was accepted: once its reply is sent, TLS begins,
+    then comes `reset_for_tls`.
     """
 
     __slots__ = (
@@ -46,20 +49,21 @@ class ServerSession:
         "_idle_commands",
         "_left",
         "_lines",
+        "_login_tried",
         "_out",
         "_reader",
         "_refusals",
-        "_settings",
         "_skip",
         "_state",
         "_step",
         "awaits_handshake",
         "closing",
+        "settings",
     )
 
     def __init__(self, hostname: str, settings: ServerSettings) -> None:
         self._hostname = hostname
-        self._settings = settings
+        self.settings = settings
         self._lines = LineReader(settings.bare_lf == "fix", settings.longest_line)
         self._out: list[bytes] = []
         self._state = State.CONNECTED
@@ -74,13 +78,9 @@ class ServerSession:
         self._bad_commands = 0
         self._idle_commands = 0
         self._refusals = 0
+        self._login_tried = False
         self.closing = False
         self.awaits_handshake = False
-
-    @property
-    def settings(self) -> ServerSettings:
-        """What the client is offered."""
-        return self._settings
 
     @property
     def state(self) -> State:
@@ -96,11 +96,6 @@ class ServerSession:
     def in_content(self) -> bool:
         """Content is being read: the times for content hold, not the one for commands."""
         return self._reader is not None or self._chunk is not None
-
-    @property
-    def owes_reply(self) -> bool:
-        """It is our turn: the client may wait in peace."""
-        return self._step is not None
 
     @property
     def backlog(self) -> int:
@@ -160,7 +155,7 @@ class ServerSession:
             self._refusals += 1
         self._state = state = step.accepted if accepted else step.refused
         if state is State.CONTENT:
-            self._reader = ContentReader(self._settings.bare_lf, self._settings.message_size)
+            self._reader = ContentReader(self.settings.bare_lf, self.settings.message_size)
         elif state is State.HANDSHAKE:
             self.awaits_handshake = True
             self._lines.clear()  # what was said in the clear behind STARTTLS was said by anybody (RFC 3207 4.2)
@@ -192,12 +187,12 @@ class ServerSession:
 
     def change(self, settings: ServerSettings) -> None:
         """What holds from now on: the client has logged in, or is another one than it seemed."""
-        self._settings = settings
+        self.settings = settings
         self._lines.longest = settings.longest_line
 
     def _understand(self, line: bytes) -> Command | Reply:
         """The command on a line, or why there is none."""
-        settings = self._settings
+        settings = self.settings
         line = line.rstrip(b" \t")
         verb = verb_of(line)
         step = ROWS[self._state].get(verb)
@@ -216,6 +211,7 @@ class ServerSession:
         if len(line) > limits.ACCEPTED_COMMAND_LINE - 2 and verb not in LONG_LINES:
             return replies.LINE_TOO_LONG
         if verb in _IDLE_VERBS:
+            self._login_tried = verb == b"AUTH"
             self._idle_commands += 1
             if self._idle_commands > settings.limits.idle_commands:
                 return replies.too_many_idle_commands(self._hostname)
@@ -237,8 +233,8 @@ class ServerSession:
         self._chunk = chunk
         self._left = chunk.size
         if self._chunks is None:
-            bare_lf = "keep" if self._binary else self._settings.bare_lf
-            self._chunks = ChunkReader(bare_lf, self._settings.message_size)
+            bare_lf = "keep" if self._binary else self.settings.bare_lf
+            self._chunks = ChunkReader(bare_lf, self.settings.message_size)
             self._state = State.CHUNKS
 
     def _next_of_chunk(self) -> Event:
@@ -260,10 +256,7 @@ class ServerSession:
         if chunk.last and (rest := chunks.finish()):
             return Content(rest)
         self._chunk = None
-        if chunks.too_big:
-            self._fault = replies.MESSAGE_TOO_BIG
-        elif chunk.last and chunks.bare and self._settings.bare_lf != "fix":
-            self._fault = replies.BARE_LINE_END_IN_CONTENT
+        self._fault = self._fault_of(chunks, whole=chunk.last)
         if not chunk.last:
             self._step = END_OF_CHUNK
             return EndOfChunk(chunk.size, self._fault)
@@ -292,12 +285,17 @@ class ServerSession:
     def _end_content(self, reader: ContentReader) -> EndOfContent:
         """What there is to know of the content, now that a reply is owed for it."""
         self._reader = None
-        if reader.too_big:
-            self._fault = replies.MESSAGE_TOO_BIG
-        elif reader.bare and self._settings.bare_lf != "fix":
-            self._fault = replies.BARE_LINE_END_IN_CONTENT
+        self._fault = self._fault_of(reader)
         self._step = END_OF_CONTENT
         return EndOfContent(reader.size, reader.eight_bit, reader.dotted, self._fault)
+
+    def _fault_of(self, reader: Reader, whole: bool = True) -> Reply | None:
+        """Why content cannot be taken, if so. whole: all of it has come."""
+        if reader.too_big:
+            return replies.MESSAGE_TOO_BIG
+        if reader.bare and whole and self.settings.bare_lf != "fix":
+            return replies.BARE_LINE_END_IN_CONTENT
+        return None
 
     def _reject_fault(self, fault: LineFault) -> Rejected:
         """Answer what is not even a line."""
@@ -316,10 +314,15 @@ class ServerSession:
     def _reject(self, line: bytes, reply: Reply) -> Rejected:
         """Answer a line that does not reach the owner."""
         self._bad_commands += 1
-        if self._bad_commands > self._settings.limits.bad_commands and reply.code != 421:
+        if self._bad_commands > self.settings.limits.bad_commands and reply.code != 421:
             reply = replies.too_many_errors(self._hostname)
         self._send(reply)
-        return Rejected(b"AUTH ..." if verb_of(line) == b"AUTH" else line, reply)
+        if may_be_login(line):
+            self._login_tried = True
+            line = b"AUTH ..."
+        elif self._login_tried and verb_of(line) not in VERBS:
+            line = b"..."  # it may be a response to the challenge that did not come
+        return Rejected(line, reply)
 
     def _send(self, reply: Reply) -> None:
         self._out.append(render(reply))
