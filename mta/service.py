@@ -157,7 +157,6 @@ class Relay(MultiService):
             addressing=addressing,
             authentication=self._authentication,
             checks=checks,
-            max_recipients=limits.recipients,
         )
         self._listeners = [self._listener(entry) for entry in config.listen]
         self._renewal = LoopingCall(self._renew)

@@ -25,7 +25,6 @@ class House:
     addressing: Addressing
     authentication: IAuthentication | None
     checks: Sequence[ICheck]
-    max_recipients: int
 
     @property
     def log(self) -> MailLog:

@@ -90,7 +90,7 @@ class Transaction:
     def recipient(self, command: Rcpt) -> Answer:
         """RCPT: may it be sent there, and where is that?"""
         house, visitor = self._house, self._visitor
-        if self._recipients >= house.max_recipients:
+        if self._recipients >= self._manners.recipients:
             return replies.TOO_MANY_RECIPIENTS
         path = command.forward_path
         sender, address = self._sender, path.address

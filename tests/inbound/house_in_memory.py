@@ -186,7 +186,6 @@ class InMemory:
             addressing=Addressing(directory, routing, config.postmaster),
             authentication=Authentication(clock, log.event, Inline(), config.hostname, accounts),
             checks=(),
-            max_recipients=config.limits.recipients,
         )
         entry = config.listen[0]
         manners = Manners(

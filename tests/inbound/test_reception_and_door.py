@@ -65,7 +65,7 @@ class Dispatcher:
 class Place:
     """A relay's front rooms, and a way to talk to them."""
 
-    def __init__(self, *, limits: DoorLimits | None = None, checks=(), max_recipients: int = 5, **settings) -> None:
+    def __init__(self, *, limits: DoorLimits | None = None, checks=(), recipients: int = 5, **settings) -> None:
         self.clock = Clock()
         self.clock.advance(START)
         self.lines: list[str] = []
@@ -96,9 +96,8 @@ class Place:
             addressing=Addressing(directory, routing, "chief@example.org"),
             authentication=None,
             checks=checks,
-            max_recipients=max_recipients,
         )
-        manners = Manners(message_size=2000, **settings)
+        manners = Manners(message_size=2000, recipients=recipients, **settings)
         self.factory = ListenerFactory(self.door, Porch(self.clock, log), house, manners)
 
     def connect(self, address: str = "192.0.2.7"):
@@ -199,7 +198,7 @@ def test_postmaster_needs_no_domain() -> None:
 
 
 def test_too_many_recipients_are_put_off() -> None:
-    talk = Place(max_recipients=2).connect()
+    talk = Place(recipients=2).connect()
     talk.say("EHLO x", "MAIL FROM:<>", "RCPT TO:<a@example.org>", "RCPT TO:<b@example.org>")
     assert talk.say("RCPT TO:<c@example.org>").startswith("452 4.5.3 ")
 
