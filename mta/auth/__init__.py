@@ -16,4 +16,5 @@ always the same, and is refused with the same words.
 | `guessing`, `remembered` | failures that make the next login slower; successes that make it faster |
 | `accounts`, `dovecot`, `dovecot_lines` | where accounts come from |
 | `logins`, `client` | the other side |
+| `version` | whether a file has changed since it was read |
 """

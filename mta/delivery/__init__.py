@@ -39,4 +39,6 @@ age, and before anybody is warned.
 | `attempt`, `rerouting` | one claim on its way through |
 | `records`, `notifier`, `story` | what is stored of it: who waits, notices, timeline and log |
 | `recorder`, `history` | results into the spool, old timelines out of it |
+| `starts` | queues that clients ask to have started |
+| `alarm`, `trouble` | a timer for the earliest of several times; what the log is told when the spool fails |
 """

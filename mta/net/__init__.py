@@ -1,1 +1,5 @@
-"""Small things over Twisted's transports that both directions share."""
+"""Small things over Twisted's transports that several rooms share.
+
+`tls` shows certificates, `client_tls` judges those of others, `certificates` reads them; `proxied` reads PROXY headers;
+`eager` sends at once when nothing is queued; `local` knows this machine's addresses.
+"""

@@ -7,7 +7,7 @@
     `commit` is asked for, not fired        nothing, or all of it          no 250 yet: the client tries again, and if
                                                                            it was all there, this is the extra copy
     `commit` has fired, 250                 message, deliveries, timeline  eager deliveries count as being tried
-    waiting                                 the same                       the same, due when it was due
+    waiting, or held                        the same                       the same, due when it was due; held
     being tried                             "active", with its fence       due now, "last result unknown" in the
                                                                            timeline; counted, and perhaps a second
                                                                            copy (RFC 1047)
@@ -22,6 +22,7 @@
 
 Where to read on: `sqlite` translates `ISpool` into operations, `reception` gathers a message, `writer` and `batches`
 make commits of operations, `store` is a queue file, `keeping claims settling rushing` are what workers do to it, `desk`
-is the operator's side with `verbs listing history`, `wishes` what an operator asks for during a try, `database` opens,
-checks and upgrades files, `folder` says where they are, `memory` is the twin with `memory_rows`.
+is the operator's side with `verbs listing history matching`, `wishes` what an operator asks for during a try, `content`
+keeps octets, `database` opens, checks and upgrades files, `folder` says where they are, `disk` is what is asked of a
+file system, `memory` is the twin with `memory_rows`.
 """
