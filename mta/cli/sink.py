@@ -157,7 +157,7 @@ class SinkSession(Protocol, TimeoutMixin):
     def _tell(self, end: EndOfContent) -> None:
         """Print a transaction."""
         assert self._mail is not None, "content comes only after MAIL"
-        parameters = "".join(f" {name}={value}" for name, value in self._mail.parameters.items())
+        parameters = "".join(f" {name}={value}".rstrip("=") for name, value in self._mail.parameters.items())
         head = self._head.decode("utf-8", "backslashreplace").split("\r\n")
         shown = head[: head.index("")] if "" in head else head
         lines = [

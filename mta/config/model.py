@@ -106,8 +106,10 @@ class Listener(Section):
         description="Who learns something from VRFY and EXPN: nobody, clients that may relay, or all.",
     )
     etrn: Networks = Field(default=(), description="Networks that may ETRN, besides the clients that may relay.")
-    proxy_protocol: Networks = Field(default=(), description="Networks whose PROXY header is required and believed.")
-    xclient: Networks = Field(default=(), description="Networks that may XCLIENT.")
+    proxy_protocol: Annotated[Networks, AfterValidator(rules.proxies)] = Field(default=(), description="Networks whose PROXY header is required and believed.")
+    xclient: Annotated[Networks, AfterValidator(rules.proxies)] = Field(
+        default=(), description="Networks that may XCLIENT."
+    )
     legacy_tls: Annotated[StrictBool, only(False, lacking="TLS 1.0 and 1.1")] = Field(
         default=False, description="TLS 1.0 and 1.1 for old devices, on this listener alone."
     )

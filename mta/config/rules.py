@@ -112,7 +112,16 @@ def relay_domain(value: str) -> str:
 
 def closed_relay(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     """Networks whose clients may send anywhere must not be the whole Internet, nor much of it."""
-    reason = "is an open relay: {} could send anywhere through it; name your own networks"
+    return _narrow(networks, "{} could send anywhere through it; name your own networks")
+
+
+def proxies(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Networks that are believed when they say whom they speak for, which may be a client that can send anywhere."""
+    return _narrow(networks, "{} could claim to be a client that may send anywhere; name the proxies themselves")
+
+
+def _narrow(networks: tuple[Network, ...], danger: str) -> tuple[Network, ...]:
+    reason = f"is an open relay: {danger}"
     wide = [number for number, network in enumerate(networks) if too_wide([network])]
     if wide:
         found: list[tuple[Key, str]] = []

@@ -274,6 +274,15 @@ MISTAKES = {
             '2: listen[1].client_ca: needs TLS; name a certificate in tls (got "ca.pem")',
         ],
     ),
+    "anybody as a proxy": (
+        "listen: [{address: '127.0.0.1:1', xclient: [0.0.0.0/0], proxy_protocol: ['::/0']}]",
+        [
+            "2: listen[0].proxy_protocol[0]: is an open relay: the whole Internet could claim to be a client that may "
+            'send anywhere; name the proxies themselves (got "::/0")',
+            "2: listen[0].xclient[0]: is an open relay: the whole Internet could claim to be a client that may "
+            'send anywhere; name the proxies themselves (got "0.0.0.0/0")',
+        ],
+    ),
     "half a certificate": ("tls: {key: k.pem}", ['2: tls: needs certificate too (got {"key": "k.pem"})']),
     "names without a certificate": (
         "tls: {names: {a.example: {certificate: c.pem, key: k.pem}}}",
