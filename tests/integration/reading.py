@@ -56,7 +56,7 @@ def read_report(content: bytes) -> Report:
     text, status, original = raw.iter_parts()
     assert text.get_content_type() == "text/plain"
     assert status.get_content_type() == "message/delivery-status"
-    assert original.get_content_type() in ("text/rfc822-headers", "message/rfc822")
+    assert original.get_content_type() in ("text/rfc822-headers", "message/rfc822", "message/global-headers")
     blocks = status.get_payload()
     assert isinstance(blocks, list)
     fields = [

@@ -2,6 +2,7 @@
 
 import contextlib
 import pwd
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .ground import greets, needs_port_25, tool, wait_until
+from .ground import free_port, greets, needs_port_25, tool, wait_until
 
 # inet_interfaces names only addresses that an interface has; where it really listens stands in master.cf.
 MAIN = """compatibility_level = 3.6
@@ -105,6 +106,27 @@ class Postfix:
         (etc / "master.cf").write_text(MASTER.format(listen=f"{address}:25"))
         for name in ("data", "mail"):
             shutil.chown(folder / name, "postfix")
+
+    def set(self, **settings: str) -> None:
+        """Settings of main.cf, before it is started."""
+        with (self.folder / "etc" / "main.cf").open("a") as main:
+            main.writelines(f"{name} = {value}\n" for name, value in settings.items())
+
+    def listen(self, name: str, verbose: bool = False, **settings: str) -> int:
+        """One more port, with settings of its own; before it is started.
+
+        name: by which its lines in the log are known. verbose: they tell all that is said there, for `heard`.
+        """
+        port = free_port(self.address)
+        smtpd = "smtpd -v" if verbose else "smtpd"
+        with (self.folder / "etc" / "master.cf").open("a") as master:
+            master.write(f"{self.address}:{port} inet n - n - - {smtpd}\n  -o syslog_name={name}\n")
+            master.writelines(f"  -o {{ {key} = {value} }}\n" for key, value in settings.items())
+        return port
+
+    def heard(self, name: str) -> list[str]:
+        """The commands that clients gave at one of the verbose ports of `listen`, all of them, in order."""
+        return re.findall(rf"^.*? {name}/smtpd\[[0-9]+\]: < [^ ]+: (.*)$", self.log, re.MULTILINE)
 
     def start(self) -> None:
         self._run(self._postfix, "-c", self.folder / "etc", "start")
