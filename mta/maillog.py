@@ -8,6 +8,7 @@ write. What Twisted itself has to say (failures, above all) goes to the same pla
 import hashlib
 import io
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -43,6 +44,10 @@ def timestamp(at: float) -> str:
 @lru_cache(maxsize=4096)
 def _field(value: str) -> str:
     return value if value and _PLAIN.issuperset(value) else json.dumps(printable(value), ensure_ascii=False)
+
+
+# What is an address in a text, as far as that can be told; rather too much of it than too little.
+_ADDRESS_IN_TEXT = re.compile(r"""[^\s<>"'(),;:=\[\]]+@[^\s<>"'(),;=]+""")
 
 
 @lru_cache(maxsize=4096)
@@ -123,9 +128,11 @@ class MailLog:
 
     @staticmethod
     def _hide(name: str, value: Any) -> Any:
-        if name not in _PERSONAL_FIELDS or value is None:
-            return value
-        return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
+        if name in _PERSONAL_FIELDS and value is not None:
+            return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
+        if isinstance(value, str) and "@" in value:
+            return _ADDRESS_IN_TEXT.sub(lambda found: _hashed(found[0]), value)  # in a reply, a reason, a command
+        return value
 
 
 @implementer(ILogObserver)

@@ -102,3 +102,16 @@ def test_what_twisted_says_of_its_factories_is_left_out() -> None:
     log.info("Starting factory {x}", x=1)
     log.info("listening")
     assert len(lines) == 1
+
+
+def test_addresses_within_a_text_are_hashed_too() -> None:
+    lines, log = lines_of(addresses="hashed")
+    log.event(
+        "refused",
+        client="192.0.2.1",
+        why="alice@example.org may not send as this address",
+        line="MAIL FROM:<bob@client.example> SIZE=1",
+        reply="550 5.1.1 <carol@example.net>: unknown, see https://example.net/",
+    )
+    assert not any(name in lines[0] for name in ("alice", "bob", "carol"))
+    assert all(kept in lines[0] for kept in ("@example.org may not", "SIZE=1", "@example.net>: unknown, see https:"))
