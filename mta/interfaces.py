@@ -260,14 +260,6 @@ class LoggedIn(NamedTuple):
     senders: tuple[Pattern, ...] = ()
 
 
-class LoginRefused(NamedTuple):
-    """It is not who it says. reply: what to tell it (535, 454, 501 …). why: for our log, without secrets."""
-
-    reply: Reply
-    account: str
-    why: str
-
-
 class LoginFrom(NamedTuple):
     """What a client is known by before it logs in. tls: the connection is encrypted. plaintext: it may use PLAIN and
     LOGIN (it is encrypted, or comes from `plaintext_auth`). certificate: the names that a verified certificate of
@@ -282,8 +274,10 @@ class LoginFrom(NamedTuple):
 class IExchange(Interface):
     """One AUTH under way."""
 
-    def respond(response: bytes | None) -> "Deferred[Challenge | LoggedIn | LoginRefused]":
+    def respond(response: bytes | None) -> "Deferred[Challenge | LoggedIn | Reply]":
         """The client's next response, decoded; the initial one first, None where it gave none (RFC 4954 4).
+
+        A `Reply` ends it: the client is not who it says, or that cannot be known (535, 454, 501 …); the log says why.
 
         Never fails for what a client sends or an account lacks; a source of accounts that is down is 454 4.7.0.
         """

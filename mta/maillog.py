@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
@@ -55,6 +55,12 @@ def _hashed(address: str) -> str:
     """An address that can be followed through a log without being read: 12 digits of SHA-256, the domain kept."""
     local, at, domain = address.rpartition("@") if "@" in address else (address, "", "")
     return f"{hashlib.sha256(local.lower().encode()).hexdigest()[:12]}{at}{domain}" if address else ""
+
+
+class Log(Protocol):
+    """Where one line for each event goes; `MailLog.event` is one."""
+
+    def __call__(self, kind: str, message: int | None = None, /, **fields: Any) -> None: ...
 
 
 class LineWriter:

@@ -13,8 +13,7 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from mta.config.load import find, load
-from mta.config.logging_in import check_files
+from mta.config.load import check_files, find, load
 from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.maillog import LineWriter

@@ -21,7 +21,7 @@ from mta.auth.accounts import AccountsFile
 from mta.auth.authentication import Authentication
 from mta.auth.dovecot import Dovecot
 from mta.auth.logins import Logins, Upstream
-from mta.auth.threads import Threads
+from mta.auth.passwords import AT_ONCE, LONGEST_LINE
 from mta.config.accounts import read_accounts
 from mta.config.model import Config
 from mta.config.model import Listener as ListenerEntry
@@ -41,6 +41,7 @@ from mta.interfaces import IAuthentication, ICheck, IResolver, SpoolBroken
 from mta.maillog import LineWriter, MailLog, Observer
 from mta.net import eager
 from mta.net.local import is_local
+from mta.net.threads import NoThreads, PooledThreads
 from mta.net.tls import ServerTls, TlsProblem
 from mta.policy.addressing import Addressing
 from mta.policy.retry import deadline
@@ -201,10 +202,11 @@ class Relay(MultiService):
             self._renewal.stop()
         self._porch.close()
         await gatherResults([listener.close() for listener in self._listeners])
-        await gatherResults([self.door.close(GRACE), self.manager.stop(GRACE)])
-        await self.pool.stop(FAREWELL)
+        ends = [self.door.close(GRACE), self.manager.stop(GRACE)]
         if self._authentication is not None:
-            await self._authentication.stop()
+            ends.append(self._authentication.stop())  # at once, since the door waits for those who log in
+        await gatherResults(ends)
+        await self.pool.stop(FAREWELL)
         await self.spool.stop()
         await self.resolver.stop()
         self.log.event("stopped", hostname=self.config.hostname)
@@ -264,7 +266,8 @@ class Relay(MultiService):
         if sources.dovecot is not None:
             socket = UNIXClientEndpoint(reactor, str(sources.dovecot))
             dovecot = Dovecot(socket.connect, reactor)
-        return Authentication(reactor, self.log.event, Threads(reactor), self.config.hostname, file, dovecot)
+        threads = NoThreads() if self._ground.inline else PooledThreads(reactor, "passwords", AT_ONCE, LONGEST_LINE)
+        return Authentication(reactor, self.log.event, threads, self.config.hostname, file, dovecot)
 
     def _certificate(self, client_ca: Path | None) -> ServerTls | None:
         """What listeners show; None where the configuration names no certificate. Raises `CannotStart`."""
@@ -282,11 +285,11 @@ class Relay(MultiService):
     def _renew(self) -> None:
         """Look whether certificates have changed, for who connects from now on."""
         for one in self._certificates.values():
-            news = one.refresh()
-            if news is True:
-                self.log.event("certificate", file=str(self.config.tls.certificate), why="read again")
-            elif news:
-                self.log.event("alarm", why=f"{news}; the certificate that was in use stays in use")
+            try:
+                if one.refresh():
+                    self.log.event("certificate", file=str(self.config.tls.certificate), why="read again")
+            except TlsProblem as problem:
+                self.log.event("alarm", why=f"{problem}; the certificate that was in use stays in use")
 
     def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
         """Call a function where the reactor need not wait for it."""

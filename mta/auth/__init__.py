@@ -12,9 +12,8 @@ always the same, and is refused with the same words.
 |---|---|
 | `authentication`, `exchange`, `judge` | what is offered; one AUTH under way; whether it is believed |
 | `steps`, `mechanisms`, `scram` | the mechanisms of the server, as generators |
-| `prepared`, `passwords`, `threads` | names and passwords in one form; checking them, in threads |
+| `prepared`, `passwords` | names and passwords in one form; checking them |
 | `guessing`, `remembered` | failures that make the next login slower; successes that make it faster |
-| `accounts`, `dovecot`, `dovecot_lines` | where accounts come from |
+| `accounts`, `dovecot`, `dovecot_connection`, `dovecot_lines` | where accounts come from |
 | `logins`, `client` | the other side |
-| `version` | whether a file has changed since it was read |
 """

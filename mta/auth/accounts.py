@@ -6,8 +6,9 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from mta.auth.version import version_of
-from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256, Account, account_key
+from mta.maillog import Log
+from mta.net.version import version_of
+from mta.policy.account import Account, account_key
 
 Read = Callable[[Path], Mapping[str, Account]]
 
@@ -21,7 +22,7 @@ class AccountsFile:
     keeps what was known, and the log says why.
     """
 
-    def __init__(self, path: Path, read: Read, clock: IReactorTime, log: Callable[..., None]) -> None:
+    def __init__(self, path: Path, read: Read, clock: IReactorTime, log: Log) -> None:
         self._path = path
         self._read = read
         self._clock = clock
@@ -65,10 +66,7 @@ class AccountsFile:
 
 
 def _usable(accounts: Collection[Account]) -> frozenset[str]:
-    found = {"EXTERNAL"} if accounts else set()
-    for account in accounts:
-        found.update(("PLAIN", "LOGIN") if account.has_password else ())
-        found.update((SCRAM_SHA_1,) if account.scram_sha_1 else ())
-        found.update((SCRAM_SHA_256,) if account.scram_sha_256 else ())
-        found.update(("CRAM-MD5",) if account.cram_md5 else ())
-    return frozenset(found)
+    forms = {key for account in accounts for key in account.forms}
+    with_password = ("PLAIN", "LOGIN") if forms else ()
+    by_certificate = ("EXTERNAL",) if accounts else ()
+    return frozenset((*by_certificate, *with_password, *(key.upper() for key in forms - {"argon2"})))

@@ -12,12 +12,13 @@ from zope.interface import implementer
 from mta.auth.accounts import AccountsFile
 from mta.auth.dovecot import Dovecot
 from mta.auth.exchange import Exchange
-from mta.auth.judge import Judge, Log
+from mta.auth.judge import Judge
 from mta.auth.mechanisms import cram_md5, external, login, plain
 from mta.auth.scram import scram
 from mta.auth.steps import Steps
-from mta.auth.threads import Threads
 from mta.interfaces import IAuthentication, IExchange, LoginFrom
+from mta.maillog import Log
+from mta.net.threads import Threads
 from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256
 
 # The strongest first, as they are announced; what only Dovecot knows stands before those that show the password.

@@ -6,10 +6,11 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from mta.interfaces import LoginFrom
+from mta.smtp.ip import is_ip_address
 
 VERSION: Final = (1, 2)
-# What a mechanism is announced with: secrets in the clear; not to be offered; not a login at all.
-PLAIN_TEXT: Final = "plaintext"
+# What a mechanism can be announced with: that it shows the password; that it is not to be offered, or is no login.
+_PLAIN_TEXT: Final = "plaintext"
 _HIDDEN: Final = frozenset({"private", "anonymous"})
 # Bearer tokens, which Dovecot does not call plain text, are as good as passwords to who reads them on the way.
 _TOKENS: Final = frozenset({"XOAUTH2", "OAUTHBEARER"})
@@ -17,6 +18,7 @@ _TOKENS: Final = frozenset({"XOAUTH2", "OAUTHBEARER"})
 _OURS: Final = frozenset({"EXTERNAL", "ANONYMOUS"})
 
 _ESCAPES: Final = {"\x01": "\x011", "\t": "\x01t", "\n": "\x01n", "\r": "\x01r", "\0": "\x010"}
+_ESCAPE_TABLE: Final = str.maketrans(_ESCAPES)
 _PLAIN: Final = {escaped[1]: sign for sign, escaped in _ESCAPES.items()}
 
 
@@ -35,6 +37,21 @@ class Answer(NamedTuple):
     data: bytes = b""
     fields: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def user(self) -> str:
+        """Who the client is, or said to be; "" where that is left open."""
+        return self.fields.get("user", "")
+
+    @property
+    def is_temporary(self) -> bool:
+        """Of FAIL: it could not be checked."""
+        return "temp" in self.fields or self.fields.get("code") == "temp_fail"
+
+    @property
+    def why(self) -> str:
+        """Of FAIL: the reason, for the log."""
+        return self.fields.get("reason", "") or "Dovecot says no"
+
 
 def line(*words: str) -> bytes:
     """A line of ours, with its end."""
@@ -44,9 +61,6 @@ def line(*words: str) -> bytes:
 def escaped(word: str) -> str:
     """A word without the signs that would end it."""
     return word.translate(_ESCAPE_TABLE)
-
-
-_ESCAPE_TABLE: Final = str.maketrans(_ESCAPES)
 
 
 def words_of(octets: bytes) -> list[str]:
@@ -71,7 +85,7 @@ def request(number: int, mechanism: str, client: LoginFrom, response: bytes | No
     words = ["AUTH", str(number), mechanism, "service=smtp"]
     if client.tls or client.plaintext:
         words.append("secured")
-    if _is_ip(client.address):
+    if is_ip_address(client.address):
         words.append(f"rip={client.address}")
     words.append("nologin")
     if response is not None:  # the last one: what is behind it belongs to it
@@ -89,7 +103,7 @@ def offer(words: list[str]) -> Offer | None:
     name, properties = words[1].upper(), set(words[2:])
     if name in _OURS or properties & _HIDDEN or not _is_mechanism(name):
         return None
-    return Offer(name, PLAIN_TEXT in properties or name in _TOKENS)
+    return Offer(name, _PLAIN_TEXT in properties or name in _TOKENS)
 
 
 def answer(words: list[str]) -> Answer:
@@ -107,7 +121,3 @@ def _fields(words: Iterable[str]) -> dict[str, str]:
 def _is_mechanism(name: str) -> bool:
     """RFC 4422 3.1."""
     return 0 < len(name) <= 20 and name.isascii() and all(sign.isalnum() or sign in "-_" for sign in name)
-
-
-def _is_ip(address: str) -> bool:
-    return bool(address) and all(sign in "0123456789abcdefABCDEF.:" for sign in address)

@@ -7,18 +7,18 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mta.auth.dovecot import DovecotExchange
-from mta.auth.guessing import Attempt
-from mta.auth.judge import Judge, Log, Refused
-from mta.auth.prepared import Malformed
-from mta.auth.steps import Elsewhere, Password, Steps
-from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom, LoginRefused
+from mta.auth.guessing import Guess
+from mta.auth.judge import Judge, Refused
+from mta.auth.steps import Elsewhere, Malformed, Password, Steps
+from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
+from mta.maillog import Log
 from mta.smtp import replies
 from mta.smtp.reply import Reply
 
 _LONGEST_NAME = 255  # characters in the log
 _MOST_ROUNDS = 20
 
-Word = Challenge | LoggedIn | LoginRefused
+Word = Challenge | LoggedIn | Reply
 
 
 @implementer(IExchange)
@@ -36,7 +36,7 @@ class Exchange:
         self._client = client
         self._begin = begin
         self._steps: Steps | None = None
-        self._elsewhere: tuple[DovecotExchange, Attempt, str] | None = None
+        self._elsewhere: tuple[DovecotExchange, Guess, str] | None = None
         self._rounds = 0
         self._name = ""
         self._who: LoggedIn | None = None
@@ -85,19 +85,19 @@ class Exchange:
         return Challenge(step)
 
     async def _go_elsewhere(self, name: str, response: bytes | None) -> Word:
-        attempt = await self._judge.admit(self._client, name)
-        self._elsewhere = self._judge.elsewhere(self._mechanism, self._client), attempt, name
+        guess = await self._judge.admit(self._client, name)
+        self._elsewhere = self._judge.elsewhere(self._mechanism, self._client), guess, name
         return await self._ask_elsewhere(response)
 
     async def _ask_elsewhere(self, response: bytes | None) -> Word:
         assert self._elsewhere is not None
-        exchange, attempt, name = self._elsewhere
-        said = await self._judge.ask(exchange, response, attempt, name)
-        return LoggedIn(said.user) if said.kind == "OK" else Challenge(said.octets)
+        exchange, guess, name = self._elsewhere
+        said = await self._judge.ask(exchange, response, guess, name)
+        return LoggedIn(said.user) if said.kind == "OK" else Challenge(said.data)
 
-    def _refuse(self, reply: Reply, account: str, why: str) -> LoginRefused:
+    def _refuse(self, reply: Reply, account: str, why: str) -> Reply:
         # What the operator has to see to is no failure of the client's, and nothing to lock it out for.
         kind = "login-not-checked" if reply is replies.LOGIN_UNAVAILABLE else "login-failed"
         name = account[:_LONGEST_NAME]
         self._log(kind, client=self._client.address, mechanism=self._mechanism, account=name, why=why)
-        return LoginRefused(reply, account, why)
+        return reply

@@ -9,6 +9,8 @@ from collections.abc import Hashable
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple, TypeVar
 
+from mta.smtp.ip import unmapped
+
 Value = TypeVar("Value")
 
 
@@ -36,8 +38,8 @@ class _Count:
         self.last = now
 
 
-class Attempt(NamedTuple):
-    """One attempt that may go on after so many seconds. counts: those that it counts in."""
+class Guess(NamedTuple):
+    """One login that is tried, which may go on after so many seconds. counts: those that it counts in."""
 
     network: str
     account: str
@@ -53,7 +55,7 @@ class Guessing:
         self._pairs: OrderedDict[Hashable, _Count] = OrderedDict()
         self._trusted: OrderedDict[Hashable, float] = OrderedDict()
 
-    def attempt(self, address: str, account: str, now: float) -> Attempt | None:
+    def begin(self, address: str, account: str, now: float) -> Guess | None:
         """Somebody tries. None: not now, nothing is to be checked. account: "" where it is not known yet.
 
         An address that an account has logged in from of late does not count against that account, so guesses at others
@@ -70,18 +72,18 @@ class Guessing:
         for _, count in counts:
             count.failures += 1
             count.last = now
-        return Attempt(network, account, delay, tuple(count for _, count in counts))
+        return Guess(network, account, delay, tuple(count for _, count in counts))
 
-    def succeeded(self, attempt: Attempt, now: float) -> None:
+    def succeeded(self, guess: Guess, now: float) -> None:
         """It was right. What failed before, for others from that address, still counts."""
-        pair = (attempt.network, attempt.account)
-        self.unknown(attempt)
+        pair = (guess.network, guess.account)
+        self.unknown(guess)
         self._pairs.pop(pair, None)
         _keep(self._trusted, pair, now + _TRUSTED)
 
-    def unknown(self, attempt: Attempt) -> None:
+    def unknown(self, guess: Guess) -> None:
         """Whether it was right could not be checked, so it does not count."""
-        for count in attempt.counts:
+        for count in guess.counts:
             count.failures -= 1
 
     @staticmethod
@@ -96,12 +98,10 @@ class Guessing:
 def network_of(address: str) -> str:
     """What counts as one address: of IPv6 its first 64 bits, which are one house's."""
     try:
-        parsed = ip_address(address)
+        parsed = unmapped(ip_address(address))
     except ValueError:
         return address  # a Unix socket
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
-    return address
+    return str(IPv6Address(int(parsed) >> 64 << 64) if isinstance(parsed, IPv6Address) else parsed)
 
 
 def _delay(patience: Patience, failures: int) -> float:

@@ -1,6 +1,6 @@
 """Judge: whether evidence is right, by the accounts here and by Dovecot, no faster than guessing may go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -9,21 +9,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from mta.auth.accounts import AccountsFile
-from mta.auth.dovecot import Dovecot, DovecotExchange, Down, Said
-from mta.auth.dovecot_lines import Offer
-from mta.auth.guessing import Attempt, Guessing
+from mta.auth.dovecot import Dovecot, DovecotExchange
+from mta.auth.dovecot_connection import Down
+from mta.auth.dovecot_lines import Answer, Offer
+from mta.auth.guessing import Guess, Guessing
 from mta.auth.mechanisms import OTHER_IDENTITY, UNKNOWN, WRONG
 from mta.auth.passwords import decoy, is_right, usual_iterations
 from mta.auth.remembered import Remembered
 from mta.auth.scram import decoy_form
 from mta.auth.steps import Password, Proof
-from mta.auth.threads import Busy, Threads
 from mta.interfaces import LoggedIn, LoginFrom
+from mta.net.threads import Busy, Threads
 from mta.policy.account import Account, ScramForm, account_key
 from mta.smtp import replies
 from mta.smtp.reply import Reply
-
-Log = Callable[..., None]
 
 
 class Refused(Exception):
@@ -78,65 +77,65 @@ class Judge:
     async def password(self, shown: Password, client: LoginFrom) -> LoggedIn:
         """Check a password. Raises `Refused`."""
         account = self.find(shown.name)
-        attempt = await self.admit(client, shown.name)
+        guess = await self.admit(client, shown.name)
         if account is None and self.is_offered_elsewhere("PLAIN"):
             response = "\0".join((shown.authorization, shown.name, shown.password)).encode()
-            said = await self.ask(self.elsewhere("PLAIN", client), response, attempt, shown.name)
+            said = await self.ask(self.elsewhere("PLAIN", client), response, guess, shown.name)
             if said.kind == "CONT":
-                self._guessing.unknown(attempt)
+                self._guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, shown.name, "Dovecot asks for more than PLAIN has")
             return LoggedIn(said.user)
-        why = await self._wrong(account, shown, attempt)
+        why = await self._wrong(account, shown, guess)
         if account is None or why:
             raise Refused(replies.WRONG_CREDENTIALS, shown.name, why or UNKNOWN)
-        self._guessing.succeeded(attempt, self._clock.seconds())
+        self._guessing.succeeded(guess, self._clock.seconds())
         return LoggedIn(account.name, account.senders)
 
     async def proof(self, shown: Proof, client: LoginFrom) -> LoggedIn:
         """Believe a proof, or not. Raises `Refused`."""
-        attempt = await self.admit(client, shown.name)
+        guess = await self.admit(client, shown.name)
         if shown.account is None:
             raise Refused(replies.WRONG_CREDENTIALS, shown.name, shown.why)
-        self._guessing.succeeded(attempt, self._clock.seconds())
+        self._guessing.succeeded(guess, self._clock.seconds())
         return LoggedIn(shown.account.name, shown.account.senders)
 
-    async def admit(self, client: LoginFrom, name: str) -> Attempt:
-        """Count an attempt, and wait as long as it has to. Raises `Refused` where nothing is checked any more."""
-        attempt = self._guessing.attempt(client.address, account_key(name), self._clock.seconds())
-        if attempt is None:
+    async def admit(self, client: LoginFrom, name: str) -> Guess:
+        """Count a guess, and wait as long as it has to. Raises `Refused` where nothing is checked any more."""
+        guess = self._guessing.begin(client.address, account_key(name), self._clock.seconds())
+        if guess is None:
             raise Refused(replies.LOGIN_SLOWED, name, "too many failures")
-        if attempt.delay and not self._stopped:
-            delay = deferLater(self._clock, attempt.delay, lambda: None)
+        if guess.delay and not self._stopped:
+            delay = deferLater(self._clock, guess.delay, lambda: None)
             self._delays.add(delay)
             with suppress(CancelledError):  # by `stop`
                 await delay
             self._delays.discard(delay)
         if self._stopped:
             raise Refused(replies.LOGIN_UNAVAILABLE, name, "the relay is stopping")
-        return attempt
+        return guess
 
     def elsewhere(self, mechanism: str, client: LoginFrom) -> DovecotExchange:
         """A login that Dovecot judges."""
         assert self._dovecot is not None, "only what Dovecot offers gets here"
         return self._dovecot.begin(mechanism, client)
 
-    async def ask(self, exchange: DovecotExchange, response: bytes | None, attempt: Attempt, name: str) -> Said:
+    async def ask(self, exchange: DovecotExchange, response: bytes | None, guess: Guess, name: str) -> Answer:
         """What Dovecot says: "OK" or "CONT". Raises `Refused`."""
         try:
             said = await exchange.respond(response)
         except Down as error:
-            self._guessing.unknown(attempt)
+            self._guessing.unknown(guess)
             raise Refused(replies.LOGIN_UNAVAILABLE, name, str(error)) from None
         if said.kind == "FAIL":
-            if said.temporary:
-                self._guessing.unknown(attempt)
+            if said.is_temporary:
+                self._guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, said.user or name, said.why)
             raise Refused(replies.WRONG_CREDENTIALS, said.user or name, said.why)
         if said.kind == "OK":
             if not said.user:
-                self._guessing.unknown(attempt)
+                self._guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, name, "Dovecot does not say who it is")
-            self._guessing.succeeded(attempt._replace(account=account_key(said.user)), self._clock.seconds())
+            self._guessing.succeeded(guess._replace(account=account_key(said.user)), self._clock.seconds())
         return said
 
     def stop(self) -> Deferred[None]:
@@ -148,15 +147,15 @@ class Judge:
             self._dovecot.stop()
         return self._threads.stop()
 
-    async def _wrong(self, account: Account | None, shown: Password, attempt: Attempt) -> str:
+    async def _wrong(self, account: Account | None, shown: Password, guess: Guess) -> str:
         """What is wrong with a password for an account of the file; "" for nothing."""
         now = self._clock.seconds()
         if account is None or not self._remembered.knows(account, shown.password, now):
-            checked = account if account is not None and account.has_password else decoy(self._all())
+            checked = account if account is not None and account.forms else decoy(self._all())
             try:
                 right = await self._threads.run(partial(is_right, checked, shown.password))
             except Busy:
-                self._guessing.unknown(attempt)
+                self._guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, shown.name, "too many logins at once") from None
             if account is None:
                 return UNKNOWN

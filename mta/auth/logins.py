@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from mta.auth.client import HIDING, SHOWING
-from mta.auth.version import Version, version_of
 from mta.interfaces import ILogins
+from mta.net.version import Version, version_of
 from mta.smtp.login import ClientMechanism
 from mta.smtp.reply import Reply
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from hmac import compare_digest, digest
 from typing import Final
 
-from mta.auth.prepared import Malformed, decoded
-from mta.auth.steps import Password, Proof, Steps, answer
+from mta.auth.prepared import prepared
+from mta.auth.steps import Malformed, Password, Proof, Steps, answer
 from mta.policy.account import Account
 
 Find = Callable[[str], Account | None]
@@ -13,6 +13,7 @@ Find = Callable[[str], Account | None]
 UNKNOWN: Final = "no such account"
 WRONG: Final = "wrong password"
 OTHER_IDENTITY: Final = "asks to act as somebody else"
+_LONGEST: Final = 1024  # octets of a name or a password; nobody has longer ones
 
 
 def plain(initial: bytes | None) -> Steps:
@@ -21,7 +22,7 @@ def plain(initial: bytes | None) -> Steps:
     parts = message.split(b"\0")
     if len(parts) != 3 or not parts[1] or not parts[2]:
         raise Malformed("not [authorization identity] NUL name NUL password")
-    authorization, name, password = map(decoded, parts)
+    authorization, name, password = map(_decoded, parts)
     yield Password(name, password, authorization)
 
 
@@ -29,7 +30,7 @@ def login(initial: bytes | None) -> Steps:
     """LOGIN, which no RFC describes: name and password, each asked for. Some clients send the name with AUTH."""
     name = initial if initial is not None else answer((yield b"Username:"))
     password = answer((yield b"Password:"))
-    yield Password(decoded(name), decoded(password))
+    yield Password(_decoded(name), _decoded(password))
 
 
 def cram_md5(initial: bytes | None, find: Find, challenge: bytes) -> Steps:
@@ -40,7 +41,7 @@ def cram_md5(initial: bytes | None, find: Find, challenge: bytes) -> Steps:
     before, space, given = response.rpartition(b" ")
     if not space or not before:
         raise Malformed("not a name and a digest")
-    name = decoded(before)
+    name = _decoded(before)
     account = find(name)
     secret = account.cram_md5 if account is not None else ""
     expected = digest(secret.encode(), challenge, "md5").hex().encode()
@@ -53,7 +54,7 @@ def cram_md5(initial: bytes | None, find: Find, challenge: bytes) -> Steps:
 
 def external(initial: bytes | None, find: Find, names: Sequence[str]) -> Steps:
     """EXTERNAL (RFC 4422 A): who the certificate says. names: those that it gives, at least one."""
-    wanted = decoded(initial if initial is not None else answer((yield b"")))
+    wanted = _decoded(initial if initial is not None else answer((yield b"")))
     accounts = [account for account in map(find, names) if account is not None]
     if wanted:
         asked = find(wanted)
@@ -61,3 +62,15 @@ def external(initial: bytes | None, find: Find, names: Sequence[str]) -> Steps:
         yield Proof(wanted, account, "" if account else OTHER_IDENTITY)
     else:
         yield Proof(names[0], accounts[0] if accounts else None, "" if accounts else UNKNOWN)
+
+
+def _decoded(octets: bytes) -> str:
+    """A name or a password from the wire, prepared. Raises `Malformed`."""
+    if len(octets) > _LONGEST:
+        raise Malformed(f"longer than {_LONGEST} octets")
+    try:
+        return prepared(octets.decode())
+    except UnicodeDecodeError:
+        raise Malformed("not UTF-8") from None
+    except ValueError as error:
+        raise Malformed(str(error)) from None

@@ -15,7 +15,11 @@ from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256, Account, ScramForm
 # The weakest form decides how long a stolen file withstands guessing. Clients derive once for each login: with so
 # many it takes 20 ms in C, and less than half a second in the slowest languages that mail clients are written in.
 ITERATIONS: Final = 50_000
+# Checking one keeps a core busy, so only so many are checked at once, and some more may wait for their turn.
+AT_ONCE: Final = 2
+LONGEST_LINE: Final = 20
 _HASHES: Final = {SCRAM_SHA_1: "sha1", SCRAM_SHA_256: "sha256"}
+_TYPES: Final = {argon2.Type.D: "argon2d", argon2.Type.I: "argon2i", argon2.Type.ID: "argon2id"}
 _hasher: Final = argon2.PasswordHasher()
 
 
@@ -58,9 +62,6 @@ def decoy(accounts: Collection[Account]) -> Account:
     *_, salt, digest = made.split("$")
     costs = f"m={parameters.memory_cost},t={parameters.time_cost},p={parameters.parallelism}"
     return Account("", f"${_TYPES[parameters.type]}$v={parameters.version}${costs}${salt}${digest}")
-
-
-_TYPES: Final = {argon2.Type.D: "argon2d", argon2.Type.I: "argon2i", argon2.Type.ID: "argon2id"}
 
 
 def _like_scram(accounts: Collection[Account]) -> ScramForm:

@@ -12,8 +12,8 @@ from scramp import ScramException, ScramMechanism  # type: ignore[import-untyped
 from scramp.utils import ServerError  # type: ignore[import-untyped]
 
 from mta.auth.mechanisms import OTHER_IDENTITY, UNKNOWN, WRONG, Find
-from mta.auth.prepared import Malformed, prepared
-from mta.auth.steps import Elsewhere, Proof, Steps, answer
+from mta.auth.prepared import prepared
+from mta.auth.steps import Elsewhere, Malformed, Proof, Steps, answer
 from mta.policy.account import Account, ScramForm, account_key
 
 Decoy = Callable[[str], ScramForm]

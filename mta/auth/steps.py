@@ -10,6 +10,10 @@ from typing import NamedTuple
 from mta.policy.account import Account
 
 
+class Malformed(Exception):
+    """A response is not what the mechanism expects here: 501 5.5.2. The text says why, for the log."""
+
+
 class Password(NamedTuple):
     """A name and a password to check, both prepared. authorization: whom the client wants to act as; "" for itself."""
 

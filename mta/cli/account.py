@@ -114,10 +114,10 @@ def list_accounts(config_file: str | None, as_json: bool, name: str | None) -> N
         raise NotDone(str(error), prefix="") from None
     found = list(accounts.values()) if name is None else [_known(accounts, name, path)]
     if as_json:
-        print_json([{"name": one.name, "forms": _forms(one), "senders": _senders(one)} for one in found])
+        print_json([{"name": one.name, "forms": list(one.forms), "senders": _senders(one)} for one in found])
     elif found:
         rows = [
-            (printable(one.name), ",".join(_forms(one)) or "certificate", ",".join(_senders(one)) or "anything")
+            (printable(one.name), ",".join(one.forms) or "certificate", ",".join(_senders(one)) or "anything")
             for one in found
         ]
         print_columns(("NAME", "FORMS", "SENDERS"), rows)
@@ -178,16 +178,6 @@ def _checked(password: str) -> str:
         return prepared(password)
     except ValueError as error:
         raise NotDone(f"the password {error}") from None
-
-
-def _forms(one: Account) -> list[str]:
-    known = {
-        "argon2": one.argon2,
-        "scram-sha-256": one.scram_sha_256,
-        "scram-sha-1": one.scram_sha_1,
-        "cram-md5": one.cram_md5,
-    }
-    return [name for name, value in known.items() if value]
 
 
 def _senders(one: Account) -> list[str]:

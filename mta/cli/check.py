@@ -1,6 +1,7 @@
 """Check: `mta check`, what is wrong with a configuration, or else what is dangerous in it."""
 
 import resource
+from collections.abc import Iterator
 
 import click
 
@@ -8,8 +9,10 @@ from mta.cli.common import NotDone, configured
 from mta.cli.opening import configuration
 from mta.cli.output import count
 from mta.config.dangers import dangers
-from mta.config.logging_in import check_files
+from mta.config.load import check_files
+from mta.config.model import Config
 from mta.config.problems import ConfigError
+from mta.net.tls import ServerTls, TlsProblem
 
 
 @click.command()
@@ -25,10 +28,27 @@ def check(config_file: str | None) -> None:
         check_files(config)
     except ConfigError as error:
         raise NotDone(str(error), prefix="") from None
+    expired = list(_check_certificates(config))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the relay raises its limit to this one
     found = dangers(config, None if hard == resource.RLIM_INFINITY else hard)
-    for problem in found:
+    for problem in (*found, *expired):
         click.echo(f"warning: {problem}")
     where = ", ".join(str(listener.address) for listener in config.listen) or "nowhere"
-    warnings = count(len(found), "warning") if found else "no warnings"
+    warnings = count(len(found) + len(expired), "warning") if found or expired else "no warnings"
     click.echo(f"no mistakes, {warnings}: {config.hostname} listens on {where}, its queue is in {config.spool}")
+
+
+def _check_certificates(config: Config) -> Iterator[str]:
+    """Read what listeners show, as the relay will; what is wrong and does not keep it from starting."""
+    tls = config.tls
+    if tls.certificate is None or tls.key is None:
+        return
+    others = {name: (one.certificate, one.key) for name, one in tls.names.items()}
+    seen: set[str] = set()
+    for client_ca in dict.fromkeys(listener.client_ca for listener in config.listen if listener.tls != "none"):
+        try:
+            warnings = ServerTls(tls.certificate, tls.key, others, client_ca).warnings
+        except TlsProblem as problem:
+            raise NotDone(str(problem), prefix="") from None
+        yield from (warning for warning in warnings if warning not in seen)
+        seen.update(warnings)

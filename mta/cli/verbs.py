@@ -73,27 +73,21 @@ sure = click.option("--yes", is_flag=True, help="Do not ask.")
 @selecting
 def retry(config_file: str | None, selection: Selection) -> None:
     """Have mail tried at once, at destinations that are paused, too. What is held stays held."""
-    with desk_of(configuration(config_file)) as desk:
-        meant = _meant(desk, selection)
-        _report("retried", desk.retry(selection), meant, "it is held; release it first")
+    _carry_out(Desk.retry, config_file, selection, "retried", "it is held; release it first")
 
 
 @click.command()
 @selecting
 def hold(config_file: str | None, selection: Selection) -> None:
     """Keep mail in the queue without trying it, until it is released."""
-    with desk_of(configuration(config_file)) as desk:
-        meant = _meant(desk, selection)
-        _report("held", desk.hold(selection), meant, "it is held already")
+    _carry_out(Desk.hold, config_file, selection, "held", "it is held already")
 
 
 @click.command()
 @selecting
 def release(config_file: str | None, selection: Selection) -> None:
     """End a hold: the mail is due at once."""
-    with desk_of(configuration(config_file)) as desk:
-        meant = _meant(desk, selection)
-        _report("released", desk.release(selection), meant, "it is not held")
+    _carry_out(Desk.release, config_file, selection, "released", "it is not held")
 
 
 @click.command()
@@ -117,6 +111,15 @@ def drop(config_file: str | None, selection: Selection, yes: bool) -> None:
         meant = _meant(desk, selection)
         _ask(f"Remove {meant}, and tell nobody?", yes)
         _report("dropped", desk.drop(selection), meant)
+
+
+def _carry_out(
+    verb: Callable[[Desk, Selection], int], config_file: str | None, selection: Selection, done: str, otherwise: str
+) -> None:
+    """Do what needs no asking. done: what it is then; otherwise: why nothing was done."""
+    with desk_of(configuration(config_file)) as desk:
+        meant = _meant(desk, selection)
+        _report(done, verb(desk, selection), meant, otherwise)
 
 
 def _meant(desk: Desk, selection: Selection) -> Meant:

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from mta.config.document import Key, NotYaml, read_document
-from mta.config.problems import ConfigError, Problem, key_path, listed, second_keys
-from mta.config.reading import read_text
+from mta.config.document import Key
+from mta.config.problems import Problem, key_path, listed, refuse, second_keys
+from mta.config.reading import mapping_in, read_text
 from mta.config.units import MIB
 from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256, Account, ScramForm, account_key
 from mta.policy.pattern import Pattern
@@ -26,24 +26,15 @@ def read_accounts(path: Path) -> dict[str, Account]:
 
 def parse_accounts(text: str, file: str) -> dict[str, Account]:
     """As `read_accounts`; file: its name, for what is wrong."""
-    try:
-        document = read_document(text)
-    except NotYaml as error:
-        raise ConfigError([Problem(file, error.line, "", str(error))]) from None
-    if document.data is None:
-        return {}
-    if not isinstance(document.data, dict):
-        raise ConfigError([Problem(file, document.line(()), "", "must hold a mapping, a `name: {…}` for each account")])
+    document = mapping_in(text, file, "`name: {…}` for each account")
     reader = _Reader()
     accounts: dict[str, Account] = {}
-    for name, entry in document.data.items():
+    for name, entry in document.mapping.items():
         account = reader.account(name, entry)
         if accounts.setdefault(account_key(name), account) is not account:
             reader.wrong((name,), "is another's name but for upper and lower case")
     problems = [Problem(file, document.line(key), key_path(key), said) for key, said in reader.found]
-    problems += second_keys(file, document)
-    if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line))
+    refuse([*problems, *second_keys(file, document)], file)
     return accounts
 
 

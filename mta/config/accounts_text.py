@@ -31,14 +31,10 @@ def without_account(text: str, name: str) -> str:
 
 def entry(account: Account) -> str:
     """An account as a line of the file."""
-    values: dict[str, object] = {
-        "argon2": account.argon2,
-        "scram-sha-256": str(account.scram_sha_256 or ""),
-        "scram-sha-1": str(account.scram_sha_1 or ""),
-        "cram-md5": account.cram_md5,
-        "senders": [written(sender) for sender in account.senders],
-    }
-    inside = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value)
+    values: dict[str, object] = {key: str(form) for key, form in account.forms.items()}
+    if account.senders:
+        values["senders"] = [written(sender) for sender in account.senders]
+    inside = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
     name = account.name if _PLAIN_NAME.fullmatch(account.name) else json.dumps(account.name, ensure_ascii=False)
     return f"{name}: {{{inside}}}\n"
 
@@ -74,7 +70,7 @@ def _place(text: str, lines: list[str], name: str) -> tuple[int, int]:
     Comments above the next entry are that one's.
     """
     document = read_document(text)
-    keys = list(document.data) if isinstance(document.data, dict) else []
+    keys = list(document.mapping)
     starts = [document.lines[(key,)] - 1 for key in keys]
     for number, key in enumerate(keys):
         if account_key(key) == account_key(name):

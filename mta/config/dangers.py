@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
-from mta.config.local_dangers import local_dangers
-from mta.config.logging_in import login_dangers
+from mta.config.directory_dangers import directory_dangers
+from mta.config.document import Key
 from mta.config.model import Config
 from mta.config.problems import Problem
 from mta.config.units import SocketAddress, format_duration, format_size
@@ -33,10 +34,11 @@ def dangers(config: Config, descriptors: int | None = None) -> list[Problem]:
         *_about_routes(config),
         *_about_retry(config),
         *_about_limits(config, descriptors),
-        *login_dangers(config),
+        *_about_logins(config),
+        *_about_secrets(config),
     ]
-    names = sorted(local_dangers(config), key=lambda problem: problem.line)
-    return [*sorted(found, key=lambda problem: problem.line), *names]
+    in_directory = sorted(directory_dangers(config), key=lambda problem: problem.line)
+    return [*sorted(found, key=lambda problem: problem.line), *in_directory]
 
 
 def _about_names(config: Config) -> Iterator[Problem]:
@@ -132,6 +134,41 @@ def _about_limits(config: Config, descriptors: int | None) -> Iterator[Problem]:
             f"{limits.recipients} is less than the {_LEAST_RECIPIENTS} that every server has to take "
             "(RFC 5321 4.5.3.1.8)",
         )
+
+
+def _about_logins(config: Config) -> Iterator[Problem]:
+    for number, listener in enumerate(config.listen):
+        if public_addresses(listener.plaintext_auth):
+            yield config.problem(
+                ("listen", number, "plaintext_auth"),
+                "lets clients at public addresses log in over plain text, which can be read on the way; name only "
+                "networks of your own",
+            )
+        if listener.auth != "none" and config.tls.certificate is None and not listener.plaintext_auth:
+            yield config.problem(
+                ("listen", number, "auth"),
+                "is not encrypted, so PLAIN and LOGIN are not offered, and many mail programs know nothing else; name "
+                "a certificate in tls, or the clients' networks in plaintext_auth",
+            )
+
+
+def _about_secrets(config: Config) -> Iterator[Problem]:
+    secrets: list[tuple[Key, Path | None, str]] = [
+        (("logins", name, "password_file"), entry.password_file, "the password")
+        for name, entry in config.logins.items()
+    ]
+    if config.accounts is not None:
+        secrets.append((("accounts",), config.accounts.file, "the forms of all passwords"))
+    for key, path, what in secrets:
+        if path is not None and _is_open_to_others(path):
+            yield config.problem(key, f"everybody on this machine can read {what} in {path}; say chmod o-rwx {path}")
+
+
+def _is_open_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o007)
+    except OSError:
+        return False  # who cannot be read is a mistake, and told elsewhere
 
 
 def _is_public(address: SocketAddress) -> bool:

@@ -1,4 +1,4 @@
-"""Directory: the YAML file of local names, checked whole, as the values that policy knows them by.
+"""Directory: the YAML file of the local names, checked whole, as the values that policy knows them by.
 
 Its keys are domains; each has the sections of `DomainSection`. A local name stands in one of them. An address without
 "@" is one of the same domain.
@@ -20,9 +20,9 @@ from pydantic import (
     ValidationError,
 )
 
-from mta.config.document import Document, Key, NotYaml, read_document
-from mta.config.problems import ConfigError, Mistakes, Problem, key_path, problems_of, second_keys, shown
-from mta.config.reading import read_text
+from mta.config.document import Document, Key
+from mta.config.problems import Mistakes, Problem, key_path, problems_of, refuse, second_keys, shown
+from mta.config.reading import mapping_in, read_text
 from mta.config.units import MIB
 from mta.policy.directory import Alias, Domain, Entry, MailingList, Moved, User
 from mta.policy.pattern import parse_domain
@@ -179,29 +179,18 @@ class DirectoryFile:
 
 
 def read_directory(path: Path) -> DirectoryFile:
-    """The local names in a file. Raises `ConfigError` with all that is wrong with it."""
+    """The directory in a file. Raises `ConfigError` with all that is wrong with it."""
     file = str(path)
-    try:
-        document = read_document(read_text(path, "directory", _LARGEST))
-    except NotYaml as error:
-        raise ConfigError([Problem(file, error.line, "", str(error))]) from None
-    if document.data is None:
-        return DirectoryFile((), file, document)
-    if not isinstance(document.data, dict):
-        raise ConfigError(
-            [Problem(file, document.line(()), "", "must hold a mapping, a `domain: {…}` for each domain")]
-        )
-    misplaced = [(name,) for name in _SECTIONS if name in document.data]
-    if misplaced:
-        text = "stands within a domain; write the domain and a colon above it, and indent what belongs to it"
-        raise ConfigError([Problem(file, document.line(key), key_path(key), text) for key in misplaced])
+    document = mapping_in(read_text(path, "directory", _LARGEST), file, "`domain: {…}` for each domain")
+    misplaced = [(name,) for name in _SECTIONS if name in document.mapping]
+    text = "stands within a domain; write the domain and a colon above it, and indent what belongs to it"
+    refuse([Problem(file, document.line(key), key_path(key), text) for key in misplaced], file)
     problems = [*second_keys(file, document), *_wrong_names(file, document)]
     try:
-        sections = _Domains.model_validate(document.data).root
+        sections = _Domains.model_validate(document.mapping).root
     except ValidationError as error:
         problems += problems_of(error, file, document, DomainSection)
-    if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line))
+    refuse(problems, file)
     places: list[tuple[Key, Entry]] = []
     domains: list[Domain] = []
     for key, section in sections.items():
@@ -217,9 +206,8 @@ def _wrong_names(file: str, document: Document) -> Iterator[Problem]:
 
     They are looked for in the plain data, so that they are found whatever else is wrong.
     """
-    data = document.data if isinstance(document.data, dict) else {}
     domains: dict[str, Key] = {}
-    for key, section in data.items():
+    for key, section in document.mapping.items():
         try:
             yield from _once(file, document, domains, parse_domain(key), (key,))
         except ValueError as error:

@@ -46,6 +46,11 @@ class Document:
     lines: dict[Key, int] = field(default_factory=dict)
     twice: list[tuple[Key, int]] = field(default_factory=list)
 
+    @property
+    def mapping(self) -> dict[str, object]:
+        """The data of one that holds a mapping, or nothing."""
+        return self.data if isinstance(self.data, dict) else {}
+
     def line(self, key: Key) -> int:
         """The line of a value; of what holds it, where it is missing."""
         while key and key not in self.lines:

@@ -1,19 +1,20 @@
-"""Load: finds the configuration's file, reads it, and says everything that is wrong with it at once."""
+"""Load: finds the configuration's file, reads it and those that it names, and says all that is wrong at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mta.config import rules
+from mta.config.accounts import read_accounts
 from mta.config.directory import DirectoryFile, read_directory
-from mta.config.document import Document, NotYaml, read_document
+from mta.config.document import Document
 from mta.config.model import Config
-from mta.config.problems import ConfigError, Problem, problems_of, second_keys
-from mta.config.reading import read_text
+from mta.config.problems import ConfigError, Problem, problems_of, refuse, second_keys
+from mta.config.reading import mapping_in, read_password, read_text
 
-__all__ = ["ConfigError", "find", "load", "machine_name"]
+__all__ = ["ConfigError", "check_files", "find", "load", "machine_name"]
 
 HERE = Path("etc/mta.yml")
 SYSTEM = Path("/etc/mta/mta.yml")
@@ -42,14 +43,9 @@ def load(path: Path, own_name: str | None = None) -> Config:
     own_name: of this machine, for when the file has no `hostname`; None to ask the system.
     """
     file = str(path)
-    try:
-        document = read_document(read_text(path, "configuration"))
-    except NotYaml as error:
-        raise ConfigError([Problem(file, error.line, "", str(error))]) from None
+    document = mapping_in(read_text(path, "configuration"), file, "`key: value` on each line")
     if document.data is None:
         raise ConfigError([Problem(file, 0, "", "is empty; it must at least name a spool")])
-    if not isinstance(document.data, dict):
-        raise ConfigError([Problem(file, document.line(()), "", "must hold a mapping, a `key: value` on each line")])
     folder = path.parent.resolve()
     context = {"file": file, "document": document, "folder": folder}
     problems = second_keys(file, document)
@@ -58,12 +54,23 @@ def load(path: Path, own_name: str | None = None) -> Config:
     except ConfigError as error:
         problems += [_at_its_key(problem, file, document) for problem in error.problems]
     try:
-        config = Config.model_validate({"hostname": own_name or machine_name(), **document.data}, context=context)
+        config = Config.model_validate({"hostname": own_name or machine_name(), **document.mapping}, context=context)
     except ValidationError as error:
         problems += problems_of(error, file, document, Config)
-    if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: (problem.file != file, problem.line)))
+    refuse(problems, file)
     return config
+
+
+def check_files(config: Config) -> None:
+    """Read the other files that logins need: passwords, and accounts. Raises `ConfigError` with all that is wrong."""
+    problems = list(_unreadable_passwords(config))
+    if config.accounts is not None and config.accounts.file is not None:
+        try:
+            read_accounts(config.accounts.file)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def machine_name() -> str:
@@ -81,8 +88,17 @@ def _is_there(path: Path) -> bool:
         return True  # it cannot be told, so reading it will tell why
 
 
+def _unreadable_passwords(config: Config) -> Iterator[Problem]:
+    for name, entry in config.logins.items():
+        if entry.password_file is not None:
+            try:
+                read_password(entry.password_file)
+            except ValueError as error:
+                yield config.problem(("logins", name, "password_file"), f"{entry.password_file} {error}")
+
+
 def _directory(document: Document, folder: Path) -> DirectoryFile:
-    """The file of local names, whatever is wrong with the rest. Raises `ConfigError`."""
+    """The directory, whatever is wrong with the rest. Raises `ConfigError`."""
     named = document.value(("directory",)) if ("directory",) in document.lines else None
     if not isinstance(named, str) or not named or not named.isprintable():
         return DirectoryFile()  # there is none, or the model will say what is wrong with its path

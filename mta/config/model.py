@@ -4,6 +4,7 @@ The loader knows every key from the start. A value that needs a feature which is
 `only` behind its type; to make the feature available is to take that away.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from mta.config import logging_in, rules
+from mta.config import rules
 from mta.config.directory import DirectoryFile
 from mta.config.document import Document, Key
 from mta.config.problems import Mistakes, Problem, key_path
@@ -106,7 +107,9 @@ class Listener(Section):
         description="Who learns something from VRFY and EXPN: nobody, clients that may relay, or all.",
     )
     etrn: Networks = Field(default=(), description="Networks that may ETRN, besides the clients that may relay.")
-    proxy_protocol: Annotated[Networks, AfterValidator(rules.proxies)] = Field(default=(), description="Networks whose PROXY header is required and believed.")
+    proxy_protocol: Annotated[Networks, AfterValidator(rules.proxies)] = Field(
+        default=(), description="Networks whose PROXY header is required and believed."
+    )
     xclient: Annotated[Networks, AfterValidator(rules.proxies)] = Field(
         default=(), description="Networks that may XCLIENT."
     )
@@ -304,7 +307,7 @@ class Config(Section):
     accounts: Annotated[rules.AccountSources | None, PlainValidator(rules.accounts)] = Field(
         default=None, description="Who may log in here: a file, dovecot:PATH (its auth socket), or a list of both."
     )
-    directory_file: File | None = Field(
+    directory_path: File | None = Field(
         default=None, alias="directory", description="The file of local names: mailboxes, aliases, lists, moved users."
     )
     dns: Dns = Field(default=Dns(), description="How the DNS is asked.")
@@ -317,27 +320,37 @@ class Config(Section):
 
     _file: str = PrivateAttr("")
     _document: Document = PrivateAttr(default_factory=Document)
-    _local_names: DirectoryFile = PrivateAttr(default_factory=DirectoryFile)
+    _directory: DirectoryFile = PrivateAttr(default_factory=DirectoryFile)
 
     def model_post_init(self, context: Any) -> None:
         """Remember where it was read from. context: as `load` gives it."""
         if context:
             self._file = context["file"]
             self._document = context["document"]
-            self._local_names = context.get("directory", self._local_names)
+            self._directory = context.get("directory", self._directory)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        found: list[tuple[Key, str]] = [*logging_in.unfit(self)]
-        if self.tls.certificate is None:
-            for number, listener in enumerate(self.listen):
-                if listener.tls in ("required", "implicit"):
-                    found.append((("listen", number, "tls"), "needs a certificate; name one in tls"))
-                if listener.client_ca is not None:
-                    found.append((("listen", number, "client_ca"), "needs TLS; name a certificate in tls"))
+        found = [*self._unfit_listeners(), *self._unfit_routes()]
         if found:
             raise Mistakes(found)
         return self
+
+    def _unfit_listeners(self) -> Iterator[tuple[Key, str]]:
+        for number, listener in enumerate(self.listen):
+            if listener.auth != "none" and self.accounts is None:
+                text = "needs accounts, a file of those who may log in (`mta account` writes it)"
+                yield ("listen", number, "auth"), text
+            if self.tls.certificate is None and listener.tls in ("required", "implicit"):
+                yield ("listen", number, "tls"), "needs a certificate; name one in tls"
+            if self.tls.certificate is None and listener.client_ca is not None:
+                yield ("listen", number, "client_ca"), "needs TLS; name a certificate in tls"
+
+    def _unfit_routes(self) -> Iterator[tuple[Key, str]]:
+        for number, route in enumerate(self.routes):
+            if route.login is not None and route.login not in self.logins:
+                there = f"there are {', '.join(self.logins)}" if self.logins else "there is none"
+                yield ("routes", number, "login"), f"is not an entry of logins; {there}"
 
     def access(self) -> Access:
         """Who may send where."""
@@ -345,12 +358,12 @@ class Config(Section):
 
     def directory(self) -> Directory:
         """The local names; an empty directory where no file of them is named."""
-        return Directory(self._local_names.domains)
+        return Directory(self._directory.domains)
 
     @property
-    def local_names(self) -> DirectoryFile:
-        """The file that they stand in, for what there is to say of it."""
-        return self._local_names
+    def directory_file(self) -> DirectoryFile:
+        """What stands in its file, and where, for what there is to say of it."""
+        return self._directory
 
     def routing(self) -> Routing:
         """Where mail goes."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple, get_args
 
@@ -62,6 +62,13 @@ def problems_of(error: ValidationError, file: str, document: Document, model: ty
                     yield _problem(file, document, (*key, *place), text)
             case _:
                 yield _problem(file, document, key, _sentence(detail))
+
+
+def refuse(problems: Iterable[Problem], file: str) -> None:
+    """Raises `ConfigError` where there are problems: those with this file by their lines, what is elsewhere last."""
+    in_order = sorted(problems, key=lambda problem: (problem.file != file, problem.line))
+    if in_order:
+        raise ConfigError(in_order)
 
 
 def second_keys(file: str, document: Document) -> list[Problem]:

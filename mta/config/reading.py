@@ -1,8 +1,9 @@
-"""Reading: the text of a file of the configuration, or why it cannot be had."""
+"""Reading: what is in a file of the configuration, or why it cannot be had."""
 
 from pathlib import Path
 from typing import Final
 
+from mta.config.document import Document, NotYaml, read_document
 from mta.config.problems import ConfigError, Problem
 from mta.config.units import MIB, format_size
 
@@ -26,6 +27,20 @@ def read_text(path: Path, kind: str, largest: int = MIB) -> str:
     except UnicodeDecodeError as error:
         line = octets[: error.start].count(b"\n") + 1
         raise ConfigError([Problem(str(path), line, "", "is not UTF-8 text")]) from None
+
+
+def mapping_in(text: str, file: str, shape: str) -> Document:
+    """The document in a text, with a mapping for its data, or None. Raises `ConfigError` for anything else.
+
+    file: where the text is from; shape: of its entries, as people write them: both for what is wrong.
+    """
+    try:
+        document = read_document(text)
+    except NotYaml as error:
+        raise ConfigError([Problem(file, error.line, "", str(error))]) from None
+    if document.data is not None and not isinstance(document.data, dict):
+        raise ConfigError([Problem(file, document.line(()), "", f"must hold a mapping, a {shape}")])
+    return document
 
 
 def read_password(path: Path) -> str:

@@ -14,8 +14,9 @@ from twisted.python.failure import Failure
 from mta.delivery.notifier import Notifier
 from mta.delivery.records import UNREADABLE, compose, given_back, owes_notice
 from mta.delivery.rerouting import Route, Sorted, sort_recipients
-from mta.delivery.story import Log, attempts, tell
+from mta.delivery.story import attempts, tell
 from mta.interfaces import Claim, IContent, ISpool, ITransport, Record
+from mta.maillog import Log
 from mta.message.envelope import Envelope, format_queue_id
 from mta.message.outcome import Carried, Outcome, Result, deferred
 from mta.message.returned import Returned

@@ -97,7 +97,12 @@ class Destination:
         if said is None:
             return _CONGESTED
         outcome = deferred(int(said[1]), said[2] or "", said[3])
-        return put_off(outcome) if outcome.reply.is_permanent else outcome
+        if not outcome.reply.is_permanent:
+            return outcome
+        # Of a try: one host has said so, and others may not. Of the destination: others are held there.
+        if claim.attempts:
+            return deferred(451, "4.4.0", f"the last answer was: {claim.last_reply}")
+        return put_off(outcome)
 
     def lift(self) -> None:
         """End its pause: an operator wants it tried."""

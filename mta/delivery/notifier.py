@@ -27,6 +27,7 @@ from mta.policy.addressing import Addressed, Forwarding
 from mta.policy.retry import RetryPolicy, deadline, end
 from mta.policy.routing import destination_of
 from mta.policy.settlement import Addressee, Settled
+from mta.policy.sourceroute import mailbox_of
 
 _REDACTED = Returned(b"", why="you had asked for an encrypted way only, and this notice may go another")
 _ACTIONS = {Onward.FINAL: Action.DELIVERED, Onward.RELAYED: Action.RELAYED, Onward.PASSED: Action.RELAYED}
@@ -139,8 +140,3 @@ class _Letter(NamedTuple):
     about: About
     whom: Sequence[Forwarding]
     requiretls: bool
-
-
-def mailbox_of(reverse_path: str) -> str:
-    """The mailbox at the end of a reverse-path, which may have a source route before it ("@a,@b:user@c")."""
-    return reverse_path.partition(":")[2] if reverse_path.startswith("@") else reverse_path

@@ -31,7 +31,7 @@ def given_back(content: IContent, envelope: Envelope, settlement: Settlement) ->
     if content.size > LARGEST_WHOLE:
         return Returned(header_block(content.blocks(), LARGEST_HEADER), why="the message is too big to be returned")
     whole = b"".join(content.blocks())
-    return returned(header_block([whole], LARGEST_HEADER), whole)
+    return returned(header_block([whole], LARGEST_HEADER), whole, envelope.smtputf8)
 
 
 def compose(

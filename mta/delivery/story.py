@@ -1,21 +1,15 @@
 """Story: what a try came to, as events of the message's timeline and as lines of the log, in the same words."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from mta.delivery.rerouting import Sorted
 from mta.interfaces import Claim, NewMessage
-from mta.maillog import timestamp
+from mta.maillog import Log, timestamp
 from mta.message.envelope import format_queue_id
 from mta.message.outcome import Carried, Result
 from mta.message.timeline import Detail, Event
 from mta.policy.settlement import Settled, Settlement
-
-
-class Log(Protocol):
-    """Where one line for each event goes; `MailLog.event` is one."""
-
-    def __call__(self, kind: str, message: int | None = None, /, **fields: Any) -> None: ...
 
 
 def attempts(claim: Claim, carried: Carried, at: float) -> list[Event]:
@@ -89,7 +83,7 @@ def tell(log: Log, claim: Claim, events: Iterable[Event], at: float) -> None:
         elif kind == "notice":
             fields["notice"] = fields.pop("id", None)
         elif kind == "delivered":
-            fields["age"] = round(at - claim.envelope.received, 3)
+            fields["age"] = round(at - claim.envelope.queued_since, 3)
         log(kind, claim.message, **fields)
 
 

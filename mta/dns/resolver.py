@@ -6,10 +6,8 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mta.dns.answers import HALF_LASTS, merge, normal, not_a_name, without_asking
@@ -17,6 +15,7 @@ from mta.dns.cache import Cache
 from mta.dns.hosts import HostsFile
 from mta.dns.servers import Servers
 from mta.interfaces import IResolver
+from mta.net.threads import Busy, PooledThreads
 from mta.policy.exchangers import Answer, Exchanger, Found
 
 Record = TypeVar("Record")
@@ -41,15 +40,12 @@ class ThreadedResolver:
         hosts: HostsFile | None = None,
         resolv_conf: Path = Path("/etc/resolv.conf"),
     ) -> None:
-        self._reactor = reactor
         self._clock = clock
         self._servers = Servers(nameservers, timeout, clock.seconds, resolv_conf)
         self._hosts = hosts or HostsFile()
-        self._pool = ThreadPool(minthreads=0, maxthreads=threads, name="dns")
+        self._threads = PooledThreads(reactor, "dns", threads)
         self._exchangers: Cache[Exchanger] = Cache(clock, self._ask_exchangers)
         self._addresses: Cache[str] = Cache(clock, self._ask_addresses)
-        self._busy = 0
-        self._stopping: Deferred[None] | None = None
 
     def exchangers(self, domain: str) -> Deferred[Answer[Exchanger]]:
         """The MX records of a domain, a null MX and useless ones included. NO_NAME for what is not a domain name."""
@@ -69,12 +65,9 @@ class ThreadedResolver:
 
     def stop(self) -> Deferred[None]:
         """Answer whoever waits with a failure. Fires when no thread is left, within the timeout of a question."""
-        if self._stopping is None:
-            self._stopping = Deferred()
-            self._exchangers.stop()
-            self._addresses.stop()
-            self._stop_if_idle()
-        return self._stopping
+        self._exchangers.stop()
+        self._addresses.stop()
+        return self._threads.stop()
 
     def _ask_exchangers(self, domain: str) -> Deferred[Answer[Exchanger]]:
         return self._in_thread(lambda: self._servers.exchangers(domain))
@@ -96,28 +89,10 @@ class ThreadedResolver:
         return Answer(Found.RECORDS, addresses, self._clock.seconds() + HALF_LASTS)
 
     def _in_thread(self, question: Callable[[], Answer[Record]]) -> Deferred[Answer[Record]]:
-        if not self._pool.started:
-            self._pool.start()
-        self._busy += 1
-        answer = deferToThreadPool(self._reactor, self._pool, self._unless_stopping, question)
-        return answer.addErrback(self._bug).addBoth(self._done)
+        return self._threads.run(question).addErrback(self._no_answer)
 
-    def _unless_stopping(self, question: Callable[[], Answer[Record]]) -> Answer[Record]:
-        if self._stopping is not None:
+    def _no_answer(self, failure: Failure) -> Answer[Record]:
+        if failure.check(Busy):
             return Answer(Found.FAILED, why="the relay is stopping")
-        return question()
-
-    def _bug(self, failure: Failure) -> Answer[Record]:
-        self._log.failure("look-up failed", failure)
+        self._log.failure("look-up failed", failure)  # a bug
         return Answer(Found.FAILED, until=self._clock.seconds(), why="look-up failed")
-
-    def _done(self, answer: Answer[Record]) -> Answer[Record]:
-        self._busy -= 1
-        self._stop_if_idle()
-        return answer
-
-    def _stop_if_idle(self) -> None:
-        if self._stopping is not None and not self._busy and not self._stopping.called:
-            if self._pool.started:
-                self._pool.stop()
-            self._stopping.callback(None)

@@ -46,7 +46,7 @@ def read_parameters(command: Mail, now: float, trusted: bool) -> Asked | Reply:
     if len(given) == ordinary and command.body != "BINARYMIME":
         return _ORDINARY[command.body]
     try:
-        released = parameters.held_until(given, now, LONGEST_HOLD)
+        released = parameters.release_time(given, now, LONGEST_HOLD)
     except ValueError as error:
         return replies.wrong_parameter("HOLDFOR" if "HOLDFOR" in given else "HOLDUNTIL", str(error))
     seconds, mode = parameters.deliver_by(given["BY"]) if "BY" in given else (0, "")

@@ -14,6 +14,7 @@ from mta.inbound.protocol import InboundProtocol
 from mta.inbound.proxy import Porch
 from mta.net.tls import ServerTls
 from mta.policy.access import in_networks
+from mta.smtp.ip import plain_address
 from mta.smtp.server import ServerSession
 
 
@@ -33,9 +34,7 @@ class ListenerFactory(Factory):
         self._tls = tls
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        address: str = getattr(addr, "host", "") or ""
-        if address.startswith("::ffff:"):
-            address = address.removeprefix("::ffff:")  # IPv4 seen through an IPv6 socket (RFC 4291 2.5.5.2)
+        address = plain_address(getattr(addr, "host", None) or "")
         if in_networks(address, self._manners.proxy_protocol):
             return self._porch.admit(address, self._build)
         return self._build(address)

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from mta.inbound.house import House
 from mta.inbound.visitor import Visitor
-from mta.interfaces import Challenge, IExchange, LoggedIn, LoginRefused
+from mta.interfaces import Challenge, IExchange, LoggedIn
 from mta.smtp import replies
 from mta.smtp.reply import Reply
 
@@ -39,7 +39,7 @@ class Login:
         """What to say to the client's next word; None where its AUTH brought no initial response."""
         return self._exchange.respond(response).addCallback(self._judged)
 
-    def _judged(self, word: Challenge | LoggedIn | LoginRefused) -> Reply:
+    def _judged(self, word: Challenge | LoggedIn | Reply) -> Reply:
         if isinstance(word, Challenge):
             return replies.challenge(b64encode(word.octets).decode())
         if isinstance(word, LoggedIn):
@@ -47,4 +47,4 @@ class Login:
             client = self._visitor.address
             self._house.log.event("login", client=client, account=word.account, mechanism=self._mechanism)
             return replies.LOGGED_IN
-        return word.reply
+        return word

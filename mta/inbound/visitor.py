@@ -92,12 +92,14 @@ class Visitor:
         self._appraise()
 
     def presented(self, told: ClientAttributes) -> None:
-        """A proxy that we trust has said whom it speaks for. It begins anew; address and login stay where it has not
-        said other ones."""
+        """A proxy that we trust has said whom it speaks for, who begins anew.
+
+        A login stays only where nothing is said of another client: the proxy's own is not its clients'.
+        """
         if told.address is not None:
             self.address = told.address
-        if told.login is not None:
-            self.account, self.senders = told.login, ()
+        if told.address is not None or told.login is not None:
+            self.account, self.senders = told.login or "", ()
         self.certificate = ()  # the proxy's own, which its clients must not log in by
         self.helo, self.extended = told.helo or "", told.protocol == "ESMTP"
         self._appraise()

@@ -7,5 +7,5 @@
 | `structure`, `mime` | the entities of a message, found as it passes; what their headers say |
 | `sevenbit`, `edits` | content made fit for a hop that takes less; stretches that are replaced meanwhile |
 | `report`, `explanation`, `statusfields`, `returned` | notices: whole, for people, for programs, what is given back |
-| `lines`, `printable` | text from outside made fit for our messages; for logs and terminals |
+| `lines`, `printable` | text from outside made fit for our messages; made harmless, for people |
 """

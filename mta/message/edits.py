@@ -5,13 +5,12 @@ from binascii import b2a_base64, b2a_qp
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+from mta.message.lines import BARE, CRLF
 from mta.message.structure import evenly
 
-_CRLF: Final = b"\r\n"
 _BASE64_LINE: Final = 57  # octets, which are 76 characters
 _LONGEST_HELD: Final = 32_768
 _TOO_LONG = re.compile(rb"^([^\n]{74,75})(=(?:20|09))$", re.MULTILINE)
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 class Encoder(Protocol):
@@ -56,8 +55,8 @@ class QuotedPrintable:
     def feed(self, octets: bytes) -> bytes:
         """As in `Encoder`."""
         text = self._held + octets
-        cut = text.rfind(_CRLF) + len(_CRLF)
-        if cut >= len(_CRLF):
+        cut = text.rfind(CRLF) + len(CRLF)
+        if cut >= len(CRLF):
             self._held = text[cut:]
             return _quoted(text[:cut])
         if len(text) < _LONGEST_HELD:
@@ -90,15 +89,15 @@ class Base64:
 
     def finish(self) -> bytes:
         """As in `Encoder`."""
-        return self._lines(self._held) + (_CRLF if self._ends_content else b"")
+        return self._lines(self._held) + (CRLF if self._ends_content else b"")
 
     def _lines(self, octets: bytes) -> bytes:
         if not octets:
             return b""
         places = range(0, len(octets), _BASE64_LINE)
         lines = [b2a_base64(octets[place : place + _BASE64_LINE], newline=False) for place in places]
-        between, self._between = self._between, _CRLF
-        return between + _CRLF.join(lines)
+        between, self._between = self._between, CRLF
+        return between + CRLF.join(lines)
 
 
 class Masked:
@@ -122,7 +121,7 @@ class Masked:
         return self._mask(self._held)
 
     def _mask(self, text: bytes) -> bytes:
-        return _BARE.sub(b"?", text.translate(self._table))
+        return BARE.sub(b"?", text.translate(self._table))
 
 
 def edited(blocks: Iterable[bytes], edits: Iterable[Edit]) -> Iterator[bytes]:
@@ -158,7 +157,7 @@ def _quoted(text: bytes) -> bytes:
     The standard library goes by the first line end for all of them, so it is given but one kind, and it forgets that
     white space before a line end becomes longer.
     """
-    quoted = b2a_qp(text.replace(_CRLF, b"\n"), istext=True)
+    quoted = b2a_qp(text.replace(CRLF, b"\n"), istext=True)
     if b"=20\n" in quoted or b"=09\n" in quoted:
         quoted = _TOO_LONG.sub(rb"\1=\n\2", quoted)
-    return quoted.replace(b"\n", _CRLF)
+    return quoted.replace(b"\n", CRLF)

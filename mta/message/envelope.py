@@ -86,11 +86,14 @@ class Envelope(NamedTuple):
         return _encode((self.sender, *kept))
 
     def on_behalf_of(self, sender: str) -> "Envelope":
-        """The same mail from another reverse-path: a list's owner, or a source route's.
+        """The same mail from another reverse-path: a list's owner, or the sender's own with a source route before it.
 
-        What the first sender wanted to be told by it is not the new one's wish (RFC 3461 5.2.7.3).
+        What the first sender wanted to be told by it is not a new one's wish (RFC 3461 5.2.7.3).
         """
-        return self if sender == self.sender else self._replace(sender=sender, ret="", envid="")
+        if sender == self.sender:
+            return self
+        is_same = bool(self.sender) and sender.startswith("@") and sender.endswith(f":{self.sender}")
+        return self._replace(sender=sender) if is_same else self._replace(sender=sender, ret="", envid="")
 
     @classmethod
     def from_json(cls, text: str, recipients: tuple[Recipient, ...]) -> "Envelope":

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import Final, NamedTuple
 
-from mta.message.lines import LONGEST_ADDRESS, LONGEST_TEXT, WIDTH, quoted, visible
+from mta.message.lines import LONGEST_ADDRESS, LONGEST_TEXT, WIDTH, quoted
 from mta.message.outcome import Outcome
+from mta.message.printable import visible
 from mta.message.statusfields import Action, Fate
 
 _MOST_REPLY_LINES: Final = 20
@@ -46,7 +47,7 @@ class Section(NamedTuple):
 
 
 def explanation(hostname: str, sections: Sequence[Section], age: float, closing: Sequence[str]) -> str:
-    """The text. age: of the message, in seconds. closing: the last lines, which are believed."""
+    """The text. age: how long it has been in the queue, in seconds. closing: the last lines, which are believed."""
     lines = [f"This is the mail relay {hostname}.", ""]
     for opening, fates in sections:
         lines += [*wrap(opening, WIDTH), ""]

@@ -1,24 +1,24 @@
-"""Lines: text from outside made fit for the lines of a message that we write ourselves.
+"""Lines: how a message is made of them, and text from outside made fit for those that we write ourselves.
 
-They are written by hand: the standard library would encode long fields by RFC 2047, which is not for status fields,
+Ours are written by hand: the standard library would encode long fields by RFC 2047, which is not for status fields,
 and everything that comes from outside has to be made harmless anyway.
 """
 
+import re
 from binascii import b2a_qp
 from collections.abc import Iterable
 from textwrap import wrap
 from typing import Final
 
+from mta.message.printable import visible
+
+CRLF: Final = b"\r\n"
+BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")  # CR or LF alone, which is no line end
+LONGEST_LINE: Final = 998  # octets without CRLF (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1)
+
 WIDTH: Final = 76
-LONGEST_LINE: Final = 998  # octets, RFC 5322 2.1.1
 LONGEST_ADDRESS: Final = 400
 LONGEST_TEXT: Final = 900  # so that even without a space to fold at, a line stays within what is allowed
-
-
-def visible(text: str) -> str:
-    """The text with nothing that does not print."""
-    text = text.replace("\t", " ")
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def line(text: str, longest: int, wide: bool = False) -> str:
@@ -40,4 +40,4 @@ def field(name: str, value: str, wide: bool = False) -> str:
 
 def quoted(lines: Iterable[bytes]) -> bytes:
     """The lines as quoted-printable (RFC 2045 6.7), with CRLF between them."""
-    return b"\r\n".join(b2a_qp(one, quotetabs=False, istext=False).replace(b"\n", b"\r\n") for one in lines)
+    return CRLF.join(b2a_qp(one, quotetabs=False, istext=False).replace(b"\n", CRLF) for one in lines)

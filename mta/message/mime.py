@@ -13,7 +13,8 @@ _FIELD = re.compile(
     rb"\r\n(mime-version|content-type|content-transfer-encoding|dkim-signature)[ \t]*:(.*?)(?=\r\n(?![ \t])|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-_OUTSIDE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\(|[^"(]+|"', re.DOTALL)
+# A quoted string that does not end takes all the rest: to go back and try again behind each quote takes far too long.
+_OUTSIDE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|\(|[^"(]+', re.DOTALL)
 _IN_COMMENT = re.compile(rb"\\.|[()]|[^\\()]+|\\", re.DOTALL)
 _TYPE = re.compile(rb"\s*([!#-'*+.0-9A-Z^-~-]+)\s*/\s*([!#-'*+.0-9A-Z^-~-]+)(?=[\s;]|\Z)", re.IGNORECASE)
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s;"]*))', re.DOTALL)

@@ -68,7 +68,7 @@ def delay_report(about: About, fates: Sequence[Fate], notice_id: str, now: float
     retry_until: when it is given up, in seconds since 1970. Else as for `failure_report`.
     """
     opening = (
-        f"Your message is delayed: after {span(now - about.envelope.received)} it has not been delivered to "
+        f"Your message is delayed: after {span(now - about.envelope.queued_since)} it has not been delivered to "
         f"{_whom(fates)} yet. It is tried again until {mail_date(retry_until)}. You need not send it again; you will "
         "hear when it cannot be delivered by then."
     )
@@ -104,7 +104,7 @@ def _report(
         f"and has the queue id {about.queue_id} here. {about.given.sentence}",
         f"If you need help, write to {about.postmaster} and quote this notice.",
     )
-    text = explanation(about.hostname, sections, now - envelope.received, closing)
+    text = explanation(about.hostname, sections, now - envelope.queued_since, closing)
     parts = [
         text_part(text),
         status_part(about.hostname, about.queue_id, envelope, fates, retry_until, wide),

@@ -3,15 +3,17 @@
 import re
 from typing import Final, NamedTuple
 
-from mta.message.lines import LONGEST_LINE, quoted
+from mta.message.lines import BARE, LONGEST_LINE, quoted
+from mta.message.sevenbit import SEVEN_BIT, Unconvertible, plan
 
 LARGEST_WHOLE: Final = 1024 * 1024  # octets of content that RET=FULL brings back
 LARGEST_HEADER: Final = 64 * 1024  # octets of a header section that are quoted
 _MOST_HEADER_LINES: Final = 1000
 
-_NOT_PLAIN = re.compile(rb"[^\t\r\n -~]|\r(?!\n)|(?<!\r)\n")
-# Neither 7bit nor 8bit of RFC 2045 2, and message/rfc822 cannot be encoded (RFC 2046 5.2.1).
-_BINARY = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n|[^\r\n]{999}")
+_NOT_PLAIN = re.compile(rb"[^\t\r\n -~]|" + BARE.pattern)
+# Neither 7bit nor 8bit of RFC 2045 2, and message/rfc822 cannot be encoded (RFC 2046 5.2.1). The octets of a line are
+# counted from where it begins.
+_BINARY = re.compile(rb"\0|%b|(?<![^\r\n])[^\r\n]{%d}" % (BARE.pattern, LONGEST_LINE + 1))
 
 
 class Returned(NamedTuple):
@@ -40,11 +42,16 @@ class Returned(NamedTuple):
         return "Its header is attached, its text is not."
 
 
-def returned(header: bytes, whole: bytes) -> Returned:
-    """The whole content for RET=FULL, if it can stand in a notice as it is."""
-    if _BINARY.search(whole):
+def returned(header: bytes, whole: bytes, smtputf8: bool = False) -> Returned:
+    """The whole content for RET=FULL, if it can stand in a notice as it is, and go any way with it.
+
+    smtputf8: as for `returned_part`. 8-bit content that cannot be converted would end the notice at the first relay
+    that takes but 7 bit, and its sender would not hear of the failure at all.
+    """
+    given = Returned(header, whole)
+    if _BINARY.search(whole) or not (whole.isascii() or _can_be_converted(_whole(given, smtputf8))):
         return Returned(header, why="its text cannot stand in a notice as it is")
-    return Returned(header, whole)
+    return given
 
 
 def returned_part(given: Returned, smtputf8: bool) -> bytes:
@@ -57,6 +64,14 @@ def returned_part(given: Returned, smtputf8: bool) -> bytes:
     if given.why and not given.header:
         return b""
     return _header(given.header, smtputf8)
+
+
+def _can_be_converted(part: bytes) -> bool:
+    try:
+        plan([part], SEVEN_BIT)
+    except Unconvertible:
+        return False
+    return True
 
 
 def _whole(given: Returned, smtputf8: bool) -> bytes:

@@ -9,14 +9,13 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from mta.message.edits import Base64, Edit, Masked, QuotedPrintable, Replacement, edited
+from mta.message.lines import CRLF, LONGEST_LINE
 from mta.message.mime import TEXT
 from mta.message.structure import Entity, Kind, Stretch, walk
 
 SEVEN_BIT: Final = "7bit"
 EIGHT_BIT: Final = "8bit"
-LONGEST_LINE: Final = 998  # octets without CRLF (RFC 5321 4.5.3.1.6)
 
-_CRLF: Final = b"\r\n"
 _PROTECTED: Final = {
     "multipart/signed": "it has a signed part",
     "multipart/encrypted": "it has an encrypted part",
@@ -94,7 +93,7 @@ class _Planner:
             self._end(is_last=False)
             self._begin(stretch)
         self._until = stretch.at + len(stretch.octets)
-        self._ends_line = stretch.octets.endswith(_CRLF)
+        self._ends_line = stretch.octets.endswith(CRLF)
         self._measure(stretch.octets)
 
     def finish(self) -> Plan:
@@ -184,7 +183,7 @@ class _Planner:
         until = self._until
         if is_last and self._ends_line and _in_multipart(entity):
             # Where the closing delimiter is missing, its line end is there, and is no more of the body than elsewhere.
-            until -= len(_CRLF)
+            until -= len(CRLF)
             is_last = False
         if entity.type.startswith(("text/", "message/")) and not self._binary:
             self._edits.append(Edit(region.at, until, QuotedPrintable))
@@ -235,15 +234,15 @@ def _in_multipart(entity: Entity) -> bool:
 
 def _has_whole_line_ends(octets: bytes) -> bool:
     """Is every CR followed by LF, and every LF preceded by CR?"""
-    return octets.replace(b"\n", b"").replace(b"\r", _CRLF) == octets
+    return octets.replace(b"\n", b"").replace(b"\r", CRLF) == octets
 
 
 def _has_long_line(octets: bytes) -> bool:
     """Is a line longer than may be sent? Leaps from line end to line end, as far as a line may be long."""
     place = 0
     while len(octets) - place > LONGEST_LINE:
-        end = octets.rfind(_CRLF, place, place + LONGEST_LINE + len(_CRLF))
+        end = octets.rfind(CRLF, place, place + LONGEST_LINE + len(CRLF))
         if end < 0:
             return True
-        place = end + len(_CRLF)
+        place = end + len(CRLF)
     return False

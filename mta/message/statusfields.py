@@ -48,14 +48,16 @@ def status(reply: Reply, action: Action) -> str:
     """The status code for a reply: its enhanced code where its class agrees with the basic one, else X.0.0.
 
     A failure may have the class 4: then a temporary condition has lasted until the message was given up
-    (RFC 3463 2).
+    (RFC 3463 2). A delay has no other class, though one host may have refused for good what another still may take.
     """
     kind = reply.code // 100
+    if action is Action.DELAYED and kind != 4:
+        return "4.0.0"
     if _STATUS.fullmatch(reply.enhanced) and reply.enhanced[0] == str(kind):
         return reply.enhanced
     if kind in (2, 4, 5):
         return f"{kind}.0.0"
-    return {Action.FAILED: "5.0.0", Action.DELAYED: "4.0.0"}.get(action, "2.0.0")
+    return "5.0.0" if action is Action.FAILED else "2.0.0"
 
 
 def status_part(

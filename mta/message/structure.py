@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from enum import Enum
 from typing import Final, NamedTuple
 
+from mta.message.lines import CRLF
 from mta.message.mime import TEXT, Header, read_header
 
 PIECE: Final = 65_536
@@ -19,7 +20,6 @@ MOST_ENTITIES: Final = 10_000
 LARGEST_HEADER: Final = 262_144
 LONGEST_BOUNDARY: Final = 256  # RFC 2046 allows 70
 
-_CRLF: Final = b"\r\n"
 _END_OF_HEADER: Final = b"\r\n\r\n"
 # Room for white space that transports have put behind it. What is longer than a piece is no delimiter.
 _DASHED_LINE = re.compile(rb"\r\n--([^\r\n]{1,600})(?=\r\n|\Z)")
@@ -109,7 +109,7 @@ def walk(blocks: Iterable[bytes]) -> Iterator[Stretch]:
     of an entity that is `unclear`.
     """
     search = _Search()
-    at = -len(_CRLF)
+    at = -len(CRLF)
     rest = b""
     for piece in _pieces(blocks):
         octets = rest + piece if rest else piece
@@ -121,12 +121,12 @@ def walk(blocks: Iterable[bytes]) -> Iterator[Stretch]:
 
 def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The octets behind a CRLF, cut before a CRLF; within a line only where that is longer than a piece."""
-    held = _CRLF
+    held = CRLF
     for block in evenly(blocks):
         held += block
         if len(held) < PIECE:
             continue
-        cut = held.rfind(_CRLF, 1)
+        cut = held.rfind(CRLF, 1)
         if cut < 0:
             cut = len(held) - held.endswith(b"\r")
         yield held[:cut]
@@ -174,14 +174,14 @@ class _Search:
         """An entity begins. Its header ends at the empty line, a delimiter or the end of everything, whichever is
         first. Returns where to go on, None where the end is not among these octets."""
         end = octets.find(_END_OF_HEADER, position)
-        fields_end = end + len(_CRLF) if end >= 0 else len(octets)
+        fields_end = end + len(CRLF) if end >= 0 else len(octets)
         line = self._delimiter(octets, position, fields_end)
         if line is not None:
-            fields_end = line.begin + len(_CRLF)
+            fields_end = line.begin + len(CRLF)
         too_large = fields_end - position > LARGEST_HEADER
         if end < 0 and line is None and not too_large and not last:
             return None
-        fields_begin = position + len(_CRLF)
+        fields_begin = position + len(CRLF)
         entity = self._enter(octets[fields_begin:fields_end], at + fields_begin, too_large)
         if too_large:
             return position  # it is all body
@@ -192,7 +192,7 @@ class _Search:
             # Its CRLF may be that of a delimiter; otherwise a body begins behind it.
             line = self._delimiter(octets, fields_end, len(octets))
             if line is None or line.begin > fields_end:
-                return fields_end + len(_CRLF)
+                return fields_end + len(CRLF)
         return self._cross(line) if line else len(octets)
 
     def _enter(self, fields: bytes, at: int, too_large: bool) -> Entity:

@@ -1,7 +1,6 @@
 """Certificates: read from files with words for what is wrong with them, and the question whose they are."""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -13,6 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import ExtensionOID, NameOID
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+
+from mta.message.printable import visible
+from mta.smtp.ip import is_ip_address
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
@@ -49,8 +51,11 @@ def load_key(file: Path) -> PrivateKey:
     return key
 
 
-def must_match(certificate: Path, chain: Sequence[x509.Certificate], key: Path, private: PrivateKey) -> None:
-    """Is this the key of the first certificate of the chain? Raises `TlsProblem` where it is not."""
+def check_key(certificate: Path, chain: Sequence[x509.Certificate], key: Path, private: PrivateKey) -> None:
+    """Raises `TlsProblem` unless this is the key of the first certificate of the chain.
+
+    certificate, key: the files that they are from.
+    """
     wanted = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     of_key = [one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == wanted for one in chain]
     if not any(of_key):
@@ -61,13 +66,13 @@ def must_match(certificate: Path, chain: Sequence[x509.Certificate], key: Path, 
         )
 
 
-def mismatch(certificate: x509.Certificate, host: str) -> str:
+def why_not_for(certificate: x509.Certificate, host: str) -> str:
     """Why a certificate is not that of a host, a name or an IP address (RFC 6125 6, RFC 7817 3); "" where it is.
 
     Only what stands among the alternative names counts, never the common name.
     """
     try:
-        if is_address(host):
+        if is_ip_address(host):
             verify_certificate_ip_address(certificate, host)
         else:
             verify_certificate_hostname(certificate, host)
@@ -86,22 +91,13 @@ def personal_names(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*addresses, *common)))
 
 
-def is_address(host: str) -> bool:
-    """Is it an IP address, and not a name?"""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _hosts(certificate: x509.Certificate) -> list[str]:
     """The hosts and addresses that a certificate is for, as many as one wants to read."""
     found = _alternative_names(certificate)
     if found is None:
         return []
     hosts = found.get_values_for_type(x509.DNSName) + [str(ip) for ip in found.get_values_for_type(x509.IPAddress)]
-    shown = ["".join(char if char.isprintable() else "?" for char in host[:_NAME_SHOWN]) for host in hosts]
+    shown = [visible(host[:_NAME_SHOWN]) for host in hosts]
     more = [f"{len(shown) - _NAMES_SHOWN} more"] if len(shown) > _NAMES_SHOWN else []
     return shown[:_NAMES_SHOWN] + more
 

@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from mta.net.certificates import is_address, load_certificates, mismatch
+from mta.net.certificates import load_certificates, why_not_for
 from mta.net.tls import describe, reason_of
+from mta.smtp.ip import is_ip_address
 
 # Weak keys and digests are better than none where nobody verifies, since the mail would go in the clear else.
 _CIPHERS_OF_ANY_STRENGTH = b"DEFAULT:@SECLEVEL=0"
@@ -88,7 +89,7 @@ class ClientHandshake:
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """The connection, for Twisted."""
         connection = SSL.Connection(self._context, None)
-        if not is_address(self._host):
+        if not is_ip_address(self._host):
             connection.set_tlsext_host_name(self._host.encode("ascii"))  # SNI; never an address (RFC 6066 3)
         if self._verify:
             connection.set_verify(SSL.VERIFY_PEER, self._judge)
@@ -110,7 +111,7 @@ class ClientHandshake:
             self.fault = self.fault or _FAULTS.get(error, f"the certificate is not valid (OpenSSL's code {error})")
         elif depth == 0:
             try:
-                self.fault = mismatch(certificate.to_cryptography(), self._host)
+                self.fault = why_not_for(certificate.to_cryptography(), self._host)
             except ValueError:  # OpenSSL reads more than cryptography does
                 self.fault = "the certificate cannot be read"
             self.verified = not self.fault

@@ -8,6 +8,8 @@ import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
+from mta.smtp.ip import IPAddress, unmapped
+
 # Octets of a header in text, with its line end, and of all that a binary one may have behind its first 16.
 LONGEST_LINE = 107
 LONGEST_BLOCK = 4096
@@ -95,9 +97,7 @@ def _source(family: int, block: bytes) -> str | None:
     return None if family == _UNIX else _plain(ip_address(block[:one]))
 
 
-def _plain(address: IPv4Address | IPv6Address) -> str:
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            raise ValueError("its PROXY line has an address that means something on one machine only")
-        return str(address.ipv4_mapped or address)
-    return str(address)
+def _plain(address: IPAddress) -> str:
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError("its PROXY line has an address that means something on one machine only")
+    return str(unmapped(address))

@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from mta.net.certificates import TlsProblem, load_certificates, load_key, must_match, personal_names
+from mta.net.certificates import TlsProblem, check_key, load_certificates, load_key, personal_names
+from mta.net.version import Version, version_of
 
 __all__ = ["ServerTls", "TlsProblem", "certificate_names", "describe", "start"]
 
@@ -56,19 +57,16 @@ class ServerTls:
         """For `start`. Good for as long as this object lives: each connection gets the certificate of its time."""
         return _Creator(self)
 
-    def refresh(self) -> bool | str:
+    def refresh(self) -> bool:
         """Read the files again if they have changed. True: connections get the new ones from now on.
 
-        A text says why they cannot be used; then all stays as it was. It is said once for each change.
+        Raises `TlsProblem`, once for each change, where they cannot be used; then all stays as it was.
         """
         seen = self._look()
         if seen == self._seen:
             return False
         self._seen = seen
-        try:
-            self._state = self._load()
-        except TlsProblem as problem:
-            return str(problem)
+        self._state = self._load()
         return True
 
     def connection(self) -> SSL.Connection:
@@ -78,10 +76,10 @@ class ServerTls:
             connection.set_verify(SSL.VERIFY_PEER, _judge)
         return connection
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        """What tells whether files have changed: time, size and number of each."""
+    def _look(self) -> list[Version]:
+        """What tells whether one of the files has changed."""
         files = [file for pair in (self._usual, *self._others.values()) for file in pair]
-        return [_fingerprint(file) for file in (*files, *([self._client_ca] if self._client_ca else []))]
+        return [version_of(file) for file in (*files, *([self._client_ca] if self._client_ca else []))]
 
     def _load(self) -> _State:
         warnings: list[str] = []
@@ -95,7 +93,7 @@ class ServerTls:
     def _context(self, certificate: Path, key: Path, warnings: list[str]) -> SSL.Context:
         chain = load_certificates(certificate)
         private = load_key(key)
-        must_match(certificate, chain, key, private)
+        check_key(certificate, chain, key, private)
         if chain[0].not_valid_after_utc < datetime.now(UTC):
             day = chain[0].not_valid_after_utc.date()
             warnings.append(f"{certificate}: the certificate has expired on {day}; clients may refuse it: renew it")
@@ -198,14 +196,6 @@ def _judge(connection: SSL.Connection, certificate: Any, error: int, depth: int,
         connection.shown = True
         connection.is_trusted &= bool(ok)
     return True
-
-
-def _fingerprint(file: Path) -> tuple[int, int, int] | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _trust(context: SSL.Context, authorities: Path) -> None:

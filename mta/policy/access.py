@@ -5,12 +5,13 @@ RFC 5321 3.6.2 and 7.8 leave to a relay whom it serves; one that serves everybod
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_address
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
 from typing import NamedTuple
 
-from mta.policy.idn import in_a_labels
+from mta.policy.idn import comparable, in_a_labels
 from mta.policy.pattern import Pattern
 from mta.smtp.address import domain_of
+from mta.smtp.ip import unmapped
 
 Network = IPv4Network | IPv6Network
 
@@ -73,11 +74,9 @@ def in_networks(address: str, networks: Sequence[Network]) -> bool:
     if not address:
         return any(local in network for network in networks for local in _LOCAL)
     try:
-        known = ip_address(address)
+        known = unmapped(ip_address(address))
     except ValueError:
         return False
-    if not isinstance(known, IPv4Address):
-        known = known.ipv4_mapped or known  # IPv4 seen through an IPv6 socket (RFC 4291 2.5.5.2)
     return any(known in network for network in networks)
 
 
@@ -88,7 +87,8 @@ def may_send_as(senders: tuple[Pattern, ...], sender: str) -> bool:
     """
     if not senders or not sender:
         return True
-    sender, domain = sender.lower(), domain_of(sender)
+    sender = comparable(sender)
+    domain = domain_of(sender)
     return any(pattern.matches(sender, domain) for pattern in senders)
 
 

@@ -55,7 +55,7 @@ class ScramForm(NamedTuple):
 
 
 class Account(NamedTuple):
-    """One account. Forms that are not kept are "" or None; one without any can log in by certificate alone.
+    """One account. Forms of its password that are not kept are "" or None; without any it needs a certificate.
 
     argon2: the hash in its own text form. cram_md5: the password itself, since CRAM-MD5 needs it (RFC 2195 2).
     senders: what it may send as; () for anything.
@@ -73,14 +73,18 @@ class Account(NamedTuple):
         return self.scram_sha_1 if mechanism == SCRAM_SHA_1 else self.scram_sha_256
 
     @property
-    def has_password(self) -> bool:
-        """A password can be checked against some form of it."""
-        return bool(self.argon2 or self.scram_sha_1 or self.scram_sha_256 or self.cram_md5)
+    def forms(self) -> dict[str, str | ScramForm]:
+        """The forms that are kept, by their keys in the file of accounts, each as text what stands there. Secrets.
 
-    @property
-    def forms(self) -> str:
-        """All forms as one text, which changes when the password does. A secret."""
-        return "\0".join((self.argon2, str(self.scram_sha_256), str(self.scram_sha_1), self.cram_md5))
+        A password can be checked against any of them. But for argon2, the key is that of the mechanism, in lower case.
+        """
+        forms = {
+            "argon2": self.argon2,
+            "scram-sha-256": self.scram_sha_256,
+            "scram-sha-1": self.scram_sha_1,
+            "cram-md5": self.cram_md5,
+        }
+        return {key: form for key, form in forms.items() if form}
 
 
 def account_key(name: str) -> str:

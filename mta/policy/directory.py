@@ -7,6 +7,7 @@ in all names, in local parts too, as everywhere where people write addresses by 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from mta.policy.idn import comparable, in_a_labels
 from mta.smtp.address import domain_of
 
 
@@ -84,7 +85,7 @@ class Directory:
 
     def __contains__(self, domain: str) -> bool:
         """Is anything known of a domain, in lower case?"""
-        return domain in self._complete
+        return in_a_labels(domain) in self._complete
 
     @property
     def is_complete(self) -> bool:
@@ -93,7 +94,7 @@ class Directory:
 
     def find(self, address: str, postmaster: str) -> Entry | None:
         """What stands for an address; None where nothing does, and `lacks` tells whether that means nobody."""
-        key = address.lower()
+        key = comparable(address)
         entry = self._entries.get(key)
         if entry is None and key.startswith("postmaster@") and domain_of(key) in self and key != postmaster.lower():
             return Alias(address, (postmaster,))
@@ -101,9 +102,10 @@ class Directory:
 
     def lacks(self, address: str, postmaster: str) -> bool:
         """Is there nobody of this address, as far as it is for us to know?"""
-        if not self._complete.get(domain_of(address), False):
+        key = comparable(address)
+        if not self._complete.get(domain_of(key), False):
             return False
-        return self.find(address, postmaster) is None and address.lower() != postmaster.lower()
+        return self.find(key, postmaster) is None and key != postmaster.lower()
 
     def named(self, text: str) -> tuple[Entry, ...]:
         """Who goes by a name: by local part or full name, or else users by words of these, whatever their case.

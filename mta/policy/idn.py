@@ -12,6 +12,15 @@ def in_a_labels(domain: str) -> str:
     return domain if domain.isascii() else _encoded(domain)
 
 
+def comparable(address: str) -> str:
+    """A "local@domain" in lower case, its domain in A-labels: one form for all ways to write an address of ours."""
+    address = address.lower()
+    if address.isascii():
+        return address
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{in_a_labels(domain)}"
+
+
 def within_ascii(path: str) -> str:
     """A "local@domain" that older servers take (RFC 6531 3.2); as it is where its local part is not in ASCII either."""
     if path.isascii():

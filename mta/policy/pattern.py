@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from mta.policy.idn import in_a_labels
 from mta.smtp.address import AddressError, domain_of, is_address_literal, is_domain, parse_mailbox
 
 
@@ -95,15 +96,8 @@ def parse_domain(text: str) -> str:
     """
     domain = text.lower().removesuffix(".")
     if not domain.isascii():
-        raise ValueError(f"must be written in ASCII: {_in_ascii(domain)}")
+        in_ascii = in_a_labels(domain)
+        raise ValueError(f"must be written in ASCII: {in_ascii}" if in_ascii.isascii() else "is not a domain")
     if not (is_domain(domain) or is_address_literal(domain)):
         raise ValueError("is not a domain" if domain else "has no domain")
     return domain
-
-
-def _in_ascii(domain: str) -> str:
-    """The A-labels of an internationalized domain (RFC 5890 2.3.2.1). Raises `ValueError` where it has none."""
-    try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise ValueError("is not a domain") from None

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 from mta.policy.idn import in_a_labels
 from mta.policy.pattern import EVERYBODY, Pattern
-from mta.policy.sourceroute import next_host
+from mta.policy.sourceroute import mailbox_of, next_host
 from mta.smtp.address import domain_of
 from mta.smtp.reply import Reply
 
@@ -119,6 +119,8 @@ class Routing:
             sender = ""
         elif not self._whole_sender:
             sender = "@" + domain_of(sender)
+        else:
+            sender = mailbox_of(sender)
         if recipient.startswith("@"):
             recipient = "@" + next_host(recipient)
         elif not self._whole_recipient:

@@ -60,5 +60,10 @@ def next_host(forward_path: str) -> str:
     return first[1].lower() if first else ""
 
 
+def mailbox_of(path: str) -> str:
+    """The mailbox at the end of a path, "" for the null one: where a notice goes (RFC 5321 F.2)."""
+    return path.partition(":")[2] if path.startswith("@") else path
+
+
 def _with_route(hosts: tuple[str, ...], address: str) -> str:
     return f"{','.join(f'@{host}' for host in hosts)}:{address}"

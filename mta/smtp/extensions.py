@@ -73,7 +73,7 @@ def limits(recipients: int) -> Extension:
 
 def future_release(longest: int, latest: str) -> Extension:
     """FUTURERELEASE (RFC 4865 4): the longest interval in seconds, and the latest time as RFC 3339 writes it."""
-    return Extension("FUTURERELEASE", f"{longest} {latest}", mail=parameters.holds(longest))
+    return Extension("FUTURERELEASE", f"{longest} {latest}", mail=parameters.future_release_checks(longest))
 
 
 def mail_parameters(extensions: Iterable[Extension]) -> dict[str, Check]:

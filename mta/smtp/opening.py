@@ -100,7 +100,11 @@ def _start_tls(name: str, lmtp: bool) -> Dialogue[Peer | Unprotected | Ending]:
     [shaken] = yield Handshake()
     if not shaken.is_positive:
         return _no_handshake(shaken)
-    return (yield from introduce(name, lmtp))
+    answer = yield from introduce(name, lmtp)
+    if isinstance(answer, Ending) and isinstance(answer.reply, OwnReply):
+        # TLS that breaks at the first command: a server wants a certificate of us, say, which it tells too late.
+        return Unprotected(OwnReply(451, "4.7.5", (f"TLS is of no use: {answer.reply.text}",)))
+    return answer
 
 
 def log_in(mechanism: ClientMechanism) -> Dialogue[NotLoggedIn | None]:

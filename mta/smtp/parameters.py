@@ -80,23 +80,23 @@ def deliver_by(value: str) -> tuple[int, str]:
     return int(seconds), mode
 
 
-def holds(longest: int) -> Mapping[str, Callable[[str | None], str]]:
+def future_release_checks(longest: int) -> Mapping[str, Callable[[str | None], str]]:
     """The checks of HOLDFOR= and HOLDUNTIL= (RFC 4865 4). longest: the longest interval that is taken, in seconds.
 
-    A check has no clock, so whether HOLDUNTIL is too far away is for `held_until` to say.
+    A check has no clock, so whether HOLDUNTIL is too far away is for `release_time` to say.
     """
 
-    def hold_for(value: str | None) -> str:
+    def interval(value: str | None) -> str:
         if value is None or not _INTERVAL.fullmatch(value):
             raise ValueError("a number of seconds is needed, more than 0 and of at most 9 digits")
         if int(value) > longest:
             raise ValueError(f"a message is held for {longest} seconds at most")
         return value
 
-    return {"HOLDFOR": hold_for, "HOLDUNTIL": hold_until}
+    return {"HOLDFOR": interval, "HOLDUNTIL": date_time}
 
 
-def hold_until(value: str | None) -> str:
+def date_time(value: str | None) -> str:
     """HOLDUNTIL= (RFC 4865 4), a date-time of RFC 3339, in UTC and whole seconds: "2030-01-31T08:00:00Z"."""
     match = _DATE_TIME.fullmatch((value or "").upper())
     if match is None:
@@ -113,11 +113,11 @@ def hold_until(value: str | None) -> str:
         raise ValueError("there is no such date and time") from None
 
 
-def held_until(parameters: Mapping[str, str], now: float, longest: int) -> float:
-    """Until when a message is to be held, in seconds since 1970; `now` where it need not be (RFC 4865 4).
+def release_time(parameters: Mapping[str, str], now: float, longest: int) -> float:
+    """When a message is to go on, in seconds since 1970; `now` where nothing else is wanted (RFC 4865 4).
 
-    parameters: of MAIL, checked. longest: as in `holds`. Raises `ValueError` for both parameters together, and for a
-    time too far away; a time that has passed is as good as none.
+    parameters: of MAIL, checked. longest: as in `future_release_checks`. Raises `ValueError` for both parameters
+    together, and for a time too far away; a time that has passed is as good as none.
     """
     interval, until = parameters.get("HOLDFOR"), parameters.get("HOLDUNTIL")
     if interval is not None and until is not None:

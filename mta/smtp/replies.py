@@ -167,11 +167,9 @@ def etrn_empty(node: str) -> Reply:
     return Reply(251, "2.0.0", (f"ok, no messages wait for {node}",))
 
 
-def etrn_started(node: str, messages: int | None) -> Reply:
-    """messages: how many; None where they have not been counted."""
-    if messages is None:
-        return Reply(252, "2.0.0", (f"ok, pending messages for {node} are being tried",))
-    return Reply(253, "2.0.0", (f"ok, {messages} pending messages for {node} are being tried",))
+def etrn_started(node: str, messages: int) -> Reply:
+    pending = f"{messages} pending messages for {node} are" if messages > 1 else f"1 pending message for {node} is"
+    return Reply(253, "2.0.0", (f"ok, {pending} being tried",))
 
 
 def etrn_failed(node: str) -> Reply:

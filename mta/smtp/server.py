@@ -94,8 +94,8 @@ class ServerSession:
 
     @property
     def in_content(self) -> bool:
-        """Content is being read: the times for content hold, not the one for commands."""
-        return self._reader is not None or self._chunk is not None
+        """Content is being read, wanted or not: the times for content hold, not the one for commands."""
+        return self._reader is not None or self._chunk is not None or self._skip > 0
 
     @property
     def backlog(self) -> int:

@@ -5,6 +5,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from mta.smtp import limits
+from mta.smtp.ip import unmapped
 from mta.smtp.xtext import decode
 
 # The address of a client that the proxy does not know: it is in no network. (The empty one is a Unix socket's.)
@@ -85,7 +86,7 @@ def _address(value: str) -> str:
             return str(IPv4Address(value))
         address = IPv6Address(value[5:])
         if address.scope_id is None:
-            return str(address.ipv4_mapped or address)
+            return str(unmapped(address))
     except AddressValueError:
         pass
     raise ValueError(f'an address is 192.0.2.1 or IPV6:2001:db8::1, not "{value}"')

@@ -311,7 +311,7 @@ class MemorySpool:
         for message, one in active:
             if not is_known:
                 one.fence += 1
-                one.due = self._now()
+                one.due = max(one.due, self._now())
                 message.events.append(Event(self._now(), "unknown", {"recipients": addresses(one.recipients)}))
             self._put_back(message, one)
         return len(active)

@@ -101,13 +101,16 @@ def release_all(store: Store) -> None:
 
 
 def recover(store: Store) -> int:
-    """Take up what was being tried when its holder died: due now, its last result unknown. How many deliveries."""
+    """Take up what was being tried when its holder died: due now, its last result unknown. How many deliveries.
+
+    What was due later had been claimed for its deadline, and stays so: its sender may hold it back (RFC 4865).
+    """
     now = store.now()
     rows = [Active(*row) for row in store.rows(ACTIVE)]
     store.db.execute(REFUSE_HOLDERS)
     for row in rows:
         unknown = Event(now, "unknown", {"recipients": addresses(row.addressees)})
-        _put_back(store, row, due=now, events=(unknown,))
+        _put_back(store, row, due=max(row.due, now), events=(unknown,))
     return len(rows)
 
 

@@ -123,5 +123,5 @@ class Errand:
 
     def _tried(self, session: Session, text: str, seconds: float, dialogue: tuple[str, ...]) -> None:
         self.tried.add(session.host)
-        notes = session.notes + self._parcel.notes
+        notes = session.notes + (self._parcel.notes if session.messages else ())
         self._tries.append(Try(session.host, seconds, text, session.tls, dialogue, notes))

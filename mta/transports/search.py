@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from random import Random
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from mta.interfaces import IResolver
 from mta.policy.exchangers import Answer, Found, candidates, literal_address, unreachable, usable
 from mta.policy.idn import in_a_labels
 from mta.policy.routing import Hop, Via
+from mta.smtp.ip import is_ip_address
 from mta.smtp.reply import Reply
 
 MOST_PLACES = 20  # tried for one message; each may take a connection's time-out
@@ -95,7 +95,7 @@ class Search:
             self._places.append(Place("", hop.path, 0))
             return ()
         if hop.via is not Via.MX:
-            if not _is_address(hop.host):
+            if not is_ip_address(hop.host):
                 return (hop.host,)
             self._places.append(Place("", hop.host, hop.port))
             return ()
@@ -142,11 +142,3 @@ class Search:
         else:
             # A route names this host, so that it is our mistake or our DNS's if there is none: no reason to bounce.
             self.failure = Reply(451, "4.4.4", (f"the next hop {self._hop.host} has no address",))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -6,19 +6,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from mta.auth.accounts import AccountsFile
 from mta.auth.authentication import Authentication
 from mta.auth.dovecot import Dovecot
 from mta.auth.passwords import kept
-from mta.auth.threads import Busy
 from mta.config.accounts import read_accounts
 from mta.config.accounts_text import entry
-from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom, LoginRefused
+from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
+from mta.net.threads import Busy
 from mta.policy.account import Account, ScramForm
 from mta.policy.pattern import Pattern
+from mta.smtp.reply import Reply
 
 Result = TypeVar("Result")
 
@@ -61,7 +62,7 @@ class Inline:
 
     def run(self, work: Callable[[], Result]) -> "Deferred[Result]":
         if self.busy:
-            raise Busy
+            return fail(Busy())
         self.done += 1
         return succeed(work())
 
@@ -102,17 +103,17 @@ class Ground:
 
     def login(
         self, mechanism: str, *responses: bytes | None, client: LoginFrom = INSIDE_TLS
-    ) -> Challenge | LoggedIn | LoginRefused:
+    ) -> Challenge | LoggedIn | Reply:
         """The last word after these responses, with all the time that it takes."""
         exchange = self.begin(mechanism, client)
         for response in responses:
             word = self.word(exchange, response)
         return word
 
-    def plain(self, name: str, password: str, client: LoginFrom = INSIDE_TLS) -> Challenge | LoggedIn | LoginRefused:
+    def plain(self, name: str, password: str, client: LoginFrom = INSIDE_TLS) -> Challenge | LoggedIn | Reply:
         return self.login("PLAIN", f"\0{name}\0{password}".encode(), client=client)
 
-    def word(self, exchange: IExchange, response: bytes | None) -> Challenge | LoggedIn | LoginRefused:
+    def word(self, exchange: IExchange, response: bytes | None) -> Challenge | LoggedIn | Reply:
         """What is said to a response."""
         words: list[Any] = []
         exchange.respond(response).addBoth(words.append)
@@ -121,11 +122,11 @@ class Ground:
                 break
             self.clock.advance(1)
         [word] = words
-        assert isinstance(word, Challenge | LoggedIn | LoginRefused), word
+        assert isinstance(word, Challenge | LoggedIn | Reply), word
         return word
 
 
 def refusal(word: object) -> str:
     """The reply to a login that was refused."""
-    assert isinstance(word, LoginRefused), word
-    return str(word.reply)
+    assert isinstance(word, Reply), word
+    return str(word)

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 from login_ground import INSIDE_TLS, PASSWORD, Ground, alice, quick_hash, refusal
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import TestCase
 
 from mta.auth import guessing
 from mta.auth.guessing import BY_ADDRESS, FORGOTTEN, LONGEST_DELAY, WITH_ACCOUNT, Guessing, network_of
 from mta.auth.passwords import decoy, is_right, kept
-from mta.auth.threads import AT_ONCE, LONGEST_LINE, Busy, Threads
-from mta.interfaces import Challenge, LoggedIn, LoginFrom, LoginRefused
+from mta.interfaces import Challenge, LoggedIn, LoginFrom
 from mta.maillog import MailLog
 from mta.policy.account import Account
+from mta.smtp.reply import Reply
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOWED = "454 4.7.0 too many logins from your address have failed; try again in a few minutes"
@@ -38,7 +35,7 @@ def at(number: int) -> LoginFrom:
 
 
 def fails(brakes: Guessing, address: str, account: str, now: float) -> float | None:
-    attempt = brakes.attempt(address, account, now)
+    attempt = brakes.begin(address, account, now)
     return None if attempt is None else attempt.delay
 
 
@@ -77,13 +74,13 @@ def test_ipv6_counts_by_64_bits() -> None:
 def test_many_at_once_are_no_way_around_it() -> None:
     """None of these has been judged when the next one begins."""
     brakes = Guessing()
-    begun = [brakes.attempt("192.0.2.7", "alice", 1000.0) for _ in range(100)]
+    begun = [brakes.begin("192.0.2.7", "alice", 1000.0) for _ in range(100)]
     assert sum(attempt is not None for attempt in begun) == WITH_ACCOUNT.most
 
 
 def test_who_has_logged_in_there_is_not_slowed_by_neighbours() -> None:
     brakes = Guessing()
-    attempt = brakes.attempt("192.0.2.7", "alice", 1000.0)
+    attempt = brakes.begin("192.0.2.7", "alice", 1000.0)
     assert attempt is not None
     brakes.succeeded(attempt, 1000.0)
     for number in range(200):
@@ -96,7 +93,7 @@ def test_an_account_of_ones_own_does_not_wipe_out_guesses_at_others() -> None:
     brakes = Guessing()
     for number in range(BY_ADDRESS.most):
         fails(brakes, "192.0.2.7", f"user{number}", 1000.0)
-        own = brakes.attempt("192.0.2.7", "mallory", 1000.0)
+        own = brakes.begin("192.0.2.7", "mallory", 1000.0)
         if own is not None:
             brakes.succeeded(own, 1000.0)
     assert fails(brakes, "192.0.2.7", "alice", 1000.0) is None
@@ -105,7 +102,7 @@ def test_an_account_of_ones_own_does_not_wipe_out_guesses_at_others() -> None:
 def test_what_could_not_be_checked_does_not_count() -> None:
     brakes = Guessing()
     for _ in range(100):
-        attempt = brakes.attempt("192.0.2.7", "alice", 1000.0)
+        attempt = brakes.begin("192.0.2.7", "alice", 1000.0)
         assert attempt is not None
         assert attempt.delay == 0
         brakes.unknown(attempt)
@@ -115,7 +112,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "_MOST_KEPT", 5)
     brakes = Guessing()
     for number in range(50):
-        attempt = brakes.attempt(f"192.0.2.{number}", "alice", 1000.0)
+        attempt = brakes.begin(f"192.0.2.{number}", "alice", 1000.0)
         assert attempt is not None
         brakes.succeeded(attempt, 1000.0)
         fails(brakes, f"192.0.2.{number}", "bob", 1000.0)
@@ -229,37 +226,6 @@ def test_a_decoy_costs_what_the_accounts_cost() -> None:
     assert decoy([]).argon2.split("$")[3] == kept("a", "x").argon2.split("$")[3]
 
 
-class TestThreads(TestCase):
-    """The real ones."""
-
-    def test_two_at_once_and_a_short_line(self) -> "Deferred[None]":
-        return Deferred.fromCoroutine(self._two_at_once())
-
-    async def _two_at_once(self) -> None:
-        threads = Threads(reactor)
-        running = [threads.run(lambda: 1) for _ in range(AT_ONCE + LONGEST_LINE)]
-        with self.assertRaises(Busy):
-            threads.run(lambda: 1)
-        assert [await one for one in running] == [1] * len(running)
-        await threads.stop()
-        with self.assertRaises(Busy):
-            threads.run(lambda: 1)
-
-    def test_who_waits_when_it_stops_is_told(self) -> "Deferred[None]":
-        return Deferred.fromCoroutine(self._stopping())
-
-    async def _stopping(self) -> None:
-        threads = Threads(reactor)
-        running = [threads.run(lambda: 1) for _ in range(10)]
-        stopped = threads.stop()
-        ends: list[object] = []
-        for one in running:
-            one.addErrback(lambda failure: failure.trap(Busy)).addBoth(ends.append)
-        await stopped
-        assert ends.count(1) <= AT_ONCE
-        assert ends.count(Busy) >= 8
-
-
 # ---- The file
 
 
@@ -321,7 +287,7 @@ def test_no_exchange_goes_on_for_ever(ground: Ground) -> None:
     exchange = ground.begin("LOGIN")
     assert isinstance(ground.word(exchange, None), Challenge)
     exchange._rounds = 20  # type: ignore[attr-defined]
-    assert isinstance(ground.word(exchange, b"x"), LoginRefused)
+    assert isinstance(ground.word(exchange, b"x"), Reply)
 
 
 def fail2ban() -> tuple[re.Pattern[str], list[re.Pattern[str]]]:

@@ -25,8 +25,8 @@ from mta.auth import dovecot_lines as lines
 from mta.auth.authentication import Authentication
 from mta.auth.client import CramMd5, Scram
 from mta.auth.dovecot import WAITS, Dovecot
-from mta.auth.threads import Threads
 from mta.interfaces import Challenge, LoggedIn, LoginFrom
+from mta.net.threads import NoThreads
 from mta.smtp.login import ClientMechanism
 
 WRONG = "535 5.7.8 the name or the password is wrong"
@@ -98,8 +98,8 @@ class TestRealDovecot(TestCase):
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.dovecot = Dovecot(lambda factory: UNIXClientEndpoint(reactor, str(socket)).connect(factory), reactor)
         ground = Ground(self.folder, alice())
-        self.auth = Authentication(reactor, self.log, Threads(reactor), "mail.test", ground.accounts, self.dovecot)
-        self.alone = Authentication(reactor, self.log, Threads(reactor), "mail.test", None, self.dovecot)
+        self.auth = Authentication(reactor, self.log, NoThreads(), "mail.test", ground.accounts, self.dovecot)
+        self.alone = Authentication(reactor, self.log, NoThreads(), "mail.test", None, self.dovecot)
 
     def log(self, kind: str, **fields: Any) -> None:
         self.logged.append((kind, fields))

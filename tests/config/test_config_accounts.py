@@ -6,8 +6,7 @@ import pytest
 
 from mta.config.accounts import parse_accounts, read_accounts
 from mta.config.dangers import dangers
-from mta.config.load import load
-from mta.config.logging_in import check_files
+from mta.config.load import check_files, load
 from mta.config.problems import ConfigError
 from mta.config.rules import AccountSources
 from mta.policy.account import Account, ScramForm

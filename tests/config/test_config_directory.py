@@ -65,7 +65,7 @@ def test_no_directory_is_an_empty_one(tmp_path: Path) -> None:
 
 def test_directory_of_a_configuration(tmp_path: Path) -> None:
     config = load_with(tmp_path, "Example.ORG.:\n  mailboxes: {Jean: }\n  aliases:\nother.example:\n  mailboxes:\n")
-    assert config.directory_file == tmp_path / "directory.yml"
+    assert config.directory_path == tmp_path / "directory.yml"
     directory = config.directory()
     assert directory.find("jean@example.org", config.postmaster) == User("Jean@example.org")
     assert directory.lacks("anne@example.org", config.postmaster)
@@ -83,7 +83,7 @@ a.example:
   moved: {'"q@q"': {to: jean}}
   mailboxes: {'"jean"': {name: "  Jean   Dupont "}}
 """
-    [domain] = load_with(tmp_path, text)._local_names.domains
+    [domain] = load_with(tmp_path, text).directory_file.domains
     assert set(domain.entries) == {
         User("jean@a.example", "Jean Dupont"),
         Alias("one@a.example", ("Jean@a.example",)),

@@ -111,3 +111,11 @@ def test_what_waits_behind_it_is_put_off_and_not_held(in_memory: bool) -> None:
     outcome = one.last_outcome(Claim(1, 1, 1, "smart.test", envelope, last_reply=str(REFUSED.reply)))
     assert (outcome.result, outcome.reply.code, outcome.reply.enhanced) == ("deferred", 451, "4.3.5")
     assert "the login for relay.test was refused" in outcome.reply.text
+
+
+def test_a_refusal_by_one_of_several_hosts_is_quoted_as_the_last_answer() -> None:
+    one = Destinations(WindowLimits(), 10, 10).wake("several.test")
+    envelope = Envelope("s@up.test", (Recipient("r@several.test"),), 0.0)
+    outcome = one.last_outcome(Claim(1, 1, 1, "several.test", envelope, attempts=2, last_reply="554 5.7.1 not you"))
+    assert outcome.result == "deferred"
+    assert str(outcome.reply) == "451 4.4.0 the last answer was: 554 5.7.1 not you"

@@ -148,6 +148,8 @@ def test_what_is_held_back_goes_when_it_is_released(build: Build, silent: bool) 
     house.run_until(HOUR + 1)
     assert len(house.tries("there.test")) == 1
     assert house.messages == 0
+    [delivered] = house.logged("delivered")
+    assert 0 <= delivered["age"] <= 1, "in the queue for others to take"
 
 
 def test_other_mail_for_the_destination_does_not_wait_for_it(house: House) -> None:

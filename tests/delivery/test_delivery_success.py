@@ -8,12 +8,12 @@ from clockwork import GREYLISTED, HOUR, MINUTE, NO_SUCH_USER, Build, House
 from test_delivery_days import about
 from twisted.internet.defer import fail
 
-from mta.delivery.notifier import mailbox_of
 from mta.message.envelope import Recipient
 from mta.message.outcome import Onward
 from mta.message.returned import LARGEST_WHOLE
 from mta.policy import expansion
 from mta.policy.routing import Decision, Hop, Via
+from mta.policy.sourceroute import mailbox_of
 from mta.transports.memory import DELIVERED
 
 HEADER = b"From: s@up.test\r\nSubject: hello\r\n"

@@ -201,7 +201,7 @@ class Threaded(Contract, TestCase):
         await self.resolver.addresses("localhost")
         await self.resolver.exchangers("a..b")
         assert not self.server.asked
-        assert not self.threaded._pool.started
+        assert not self.threaded._threads._pool.started
 
     async def test_families_are_asked_together(self) -> None:
         self.server.delay = 0.2
@@ -215,7 +215,7 @@ class Threaded(Contract, TestCase):
         answers = await gatherResults([self.resolver.exchangers(f"d{n}.example.org") for n in range(200)])
         assert {answer.found for answer in answers} == {Found.NO_NAME}
         assert 1 < self.server.most_at_once <= 20
-        assert len(self.threaded._pool.threads) <= 20
+        assert len(self.threaded._threads._pool.threads) <= 20
 
     async def test_hosts_file_helps_while_the_dns_is_down(self) -> None:
         self.server.failures.add("backend.example.org")
@@ -231,7 +231,7 @@ class Threaded(Contract, TestCase):
             assert (answer.found, answer.why) == (Found.FAILED, "the relay is stopping")
         await stopped
         assert len(self.server.asked) <= 20
-        assert not any(thread.is_alive() for thread in resolver._pool.threads)
+        assert not any(thread.is_alive() for thread in resolver._threads._pool.threads)
         assert (await resolver.exchangers("other.example.org")).found is Found.FAILED
 
     async def test_cancelling_one_waiter_leaves_the_others(self) -> None:

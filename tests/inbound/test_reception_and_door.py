@@ -519,3 +519,12 @@ def test_a_proxy_that_speaks_for_others_is_counted_as_itself() -> None:
         talk.hang_up()
     assert place.door.sessions == 0
     assert place.door.objection("203.0.113.9") is None
+
+
+def test_what_a_proxy_has_logged_in_for_is_not_its_clients() -> None:
+    place = Place(xclient=(ip_network("198.51.100.1/32"),))
+    talk = place.connect("198.51.100.1")
+    talk.say("XCLIENT LOGIN=alice@example.org", "EHLO a", "MAIL FROM:<a@example.net>")
+    assert talk.say("RCPT TO:<b@elsewhere.example>")[:3] == "250"
+    talk.say("RSET", "XCLIENT ADDR=203.0.113.9", "EHLO a", "MAIL FROM:<a@example.net>")
+    assert talk.say("RCPT TO:<b@elsewhere.example>")[:9] == "550 5.7.1"

@@ -32,6 +32,8 @@ recipients = st.lists(st.builds(Recipient, text, text, text), max_size=5).map(tu
         ret=text,
         envid=text,
         notice_for=st.integers(0, 1 << 62),
+        by=st.floats(0, 1e11),
+        released=st.floats(0, 1e11),
     )
 )
 def test_an_envelope_is_read_back_as_it_was_stored(envelope: Envelope) -> None:

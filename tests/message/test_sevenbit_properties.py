@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sevenbit_trees import Made, binary_bodies, cut, messages, reader_sees, text_bodies
 
 from mta.message import structure
-from mta.message.sevenbit import LONGEST_LINE, Unconvertible, converted, plan
+from mta.message.lines import LONGEST_LINE
+from mta.message.sevenbit import Unconvertible, converted, plan
 
 _sizes = st.lists(st.integers(1, 400), min_size=1, max_size=4)
 

@@ -297,16 +297,18 @@ class TlsTests(TestCase):
         assert serial(first) != serial(second)
 
         self.key.write_text("broken")
-        problem = self.tls.refresh()
-        assert isinstance(problem, str)
-        assert str(self.key) in problem
+        with self.assertRaises(TlsProblem) as told:
+            self.tls.refresh()
+        assert str(self.key) in str(told.exception)
         assert self.tls.refresh() is False, "it is said once"
         third = await deferToThread(lambda: Client(self.port, context_of_client()).start_tls())
         assert serial(third) == serial(second)
 
         keep(self.folder, "usual", CA.issue_cert("mx.example"))
         self.certificate.unlink()
-        assert "no such file" in str(self.tls.refresh())
+        with self.assertRaises(TlsProblem) as told:
+            self.tls.refresh()
+        assert "no such file" in str(told.exception)
         keep(self.folder, "usual", CA.issue_cert("mx.example"))
         assert self.tls.refresh() is True
         for client in (first, second, third):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mta.policy.idn import in_a_labels
 from mta.policy.pattern import EVERYBODY, Pattern, parse_domain
 from mta.smtp.address import domain_of
 
@@ -60,9 +61,18 @@ def test_what_is_no_pattern(written: str) -> None:
         Pattern.parse(written)
 
 
-def test_internationalized_domains_are_told_in_ascii() -> None:
-    with pytest.raises(ValueError, match=r"^must be written in ASCII: xn--mnchen-3ya\.example$"):
-        parse_domain("münchen.example")
+@pytest.mark.parametrize("domain", ["münchen.example", "MÜNCHEN.example", "straße.example", "例え.テスト"])
+def test_internationalized_domains_are_told_in_ascii(domain: str) -> None:
+    """As the domains of recipients are compared with them."""
+    with pytest.raises(ValueError) as told:
+        parse_domain(domain)
+    assert str(told.value) == f"must be written in ASCII: {in_a_labels(domain)}"
+    assert parse_domain(in_a_labels(domain)) == in_a_labels(domain)
+
+
+def test_what_has_no_form_in_ascii_is_no_domain() -> None:
+    with pytest.raises(ValueError, match=r"^is not a domain$"):
+        parse_domain("ö..example")
 
 
 patterns = st.sampled_from([Pattern.parse(written) for written in WRITTEN])

@@ -3,10 +3,10 @@
 import pytest
 
 from mta.smtp import parameters
-from mta.smtp.parameters import deliver_by, held_until, holds
+from mta.smtp.parameters import deliver_by, future_release_checks, release_time
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
-HOLDS = holds(86_400)
+HOLDS = future_release_checks(86_400)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_a_deliver_by_is_read_back() -> None:
 
 
 def test_how_long_a_message_is_held() -> None:
-    assert held_until({}, NOW, 3600) == NOW
-    assert held_until({"HOLDFOR": "60"}, NOW, 3600) == NOW + 60
-    assert held_until({"HOLDUNTIL": "2027-01-15T09:00:00Z"}, NOW, 3600) == NOW + 3600
-    assert held_until({"HOLDUNTIL": "2001-01-01T00:00:00Z"}, NOW, 3600) == NOW
+    assert release_time({}, NOW, 3600) == NOW
+    assert release_time({"HOLDFOR": "60"}, NOW, 3600) == NOW + 60
+    assert release_time({"HOLDUNTIL": "2027-01-15T09:00:00Z"}, NOW, 3600) == NOW + 3600
+    assert release_time({"HOLDUNTIL": "2001-01-01T00:00:00Z"}, NOW, 3600) == NOW
     with pytest.raises(ValueError, match="3600 seconds at most"):
-        held_until({"HOLDUNTIL": "2027-01-15T09:00:01Z"}, NOW, 3600)
+        release_time({"HOLDUNTIL": "2027-01-15T09:00:01Z"}, NOW, 3600)
     with pytest.raises(ValueError, match="exclude"):
-        held_until({"HOLDFOR": "60", "HOLDUNTIL": "2027-01-15T09:00:00Z"}, NOW, 3600)
+        release_time({"HOLDFOR": "60", "HOLDUNTIL": "2027-01-15T09:00:00Z"}, NOW, 3600)

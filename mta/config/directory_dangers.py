@@ -1,4 +1,4 @@
-"""Local dangers: what the file of local names allows, and its operator may not want."""
+"""Directory dangers: what the directory allows, and its operator may not want."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,31 +15,31 @@ from mta.smtp.name_replies import EXPANSION_TOO_LARGE, LEADS_NOWHERE
 _MOST_EXPANDED: Final = 10_000
 
 
-def local_dangers(config: Config) -> Iterator[Problem]:
+def directory_dangers(config: Config) -> Iterator[Problem]:
     """What is unwise, in the order of the file."""
-    names = config.local_names
+    file = config.directory_file
     access, directory = config.access(), config.directory()
-    for key in names.document.data if isinstance(names.document.data, dict) else ():
-        if not access.judge(False, f"postmaster@{key.removesuffix('.')}").allowed:
-            yield names.problem(
-                (key,),
-                f"{key} is not in relay.domains, so mail for its names is taken from the clients of relay.networks "
+    for domain in file.document.mapping:
+        if not access.judge(False, f"postmaster@{domain.removesuffix('.')}").allowed:
+            yield file.problem(
+                (domain,),
+                f"{domain} is not in relay.domains, so mail for its names is taken from the clients of relay.networks "
                 "alone; add it there",
             )
     addressing = Addressing(directory, config.routing(), config.postmaster)
-    for place, entry in names.places[:_MOST_EXPANDED]:
+    for place, entry in file.places[:_MOST_EXPANDED]:
         for key, address in _leads_to(place, entry):
             if directory.lacks(address, config.postmaster):
-                yield names.problem(
+                yield file.problem(
                     key, f"{address} is not a name of its domain, so mail for it bounces; correct it, or add a mailbox"
                 )
             elif isinstance(gone := directory.find(address, config.postmaster), Moved) and not gone.forward:
-                yield names.problem(key, f"{address} has moved, and its mail is not forwarded; name {gone.to} instead")
+                yield file.problem(key, f"{address} has moved, and its mail is not forwarded; name {gone.to} instead")
         reply = addressing.resolve("sender@invalid", Recipient(entry.address)).reply
         if reply == LEADS_NOWHERE:
-            yield names.problem(place, f"{entry.address} leads only to itself, so nobody gets its mail; name somebody")
+            yield file.problem(place, f"{entry.address} leads only to itself, so nobody gets its mail; name somebody")
         elif reply == EXPANSION_TOO_LARGE:
-            yield names.problem(place, f"{entry.address} leads to more names than can be served; divide it")
+            yield file.problem(place, f"{entry.address} leads to more names than can be served; divide it")
 
 
 def _leads_to(place: Key, entry: Entry) -> Iterator[tuple[Key, str]]:
