@@ -17,6 +17,7 @@ from mta.config.load import check_files, find, load
 from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.maillog import LineWriter
+from mta.net.poller import the_reactor
 from mta.service import CannotStart, Ground, Relay
 
 # New objects between two collections: a few hundred sessions' worth. Python's own 700 costs several percent.
@@ -93,9 +94,7 @@ class StartedByTwistd(Relay):
 
 def makeService(options: Options) -> IService:
     """The relay, as twistd runs it. A wrong configuration never starts: its mistakes are printed, exit status 1."""
-    # Not before: twistd may still have to choose it.
-    from twisted.internet import reactor
-
+    reactor = the_reactor()  # not before: twistd may have been told to choose one
     twistd: Any = options.parent or {}
     try:
         config = load(find(options.subOptions["config"], os.environ))

@@ -2,5 +2,5 @@
 
 `tls` shows certificates, `client_tls` judges those of others, `certificates` reads them; `proxied` reads PROXY headers;
 `eager` sends at once when nothing is queued; `local` knows this machine's addresses; `version` tells whether a file has
-changed; `threads` does what blocks.
+changed; `threads` does what blocks; `poller` is the reactor.
 """

@@ -1,0 +1,86 @@
+"""The reactor of the daemon, in a process of its own: there can be only one."""
+
+import ast
+import hashlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from textwrap import dedent
+
+from twisted.internet.epollreactor import EPollReactor
+
+# What `Poller.doPoll` takes the place of. Where Twisted changes it, look whether ours has to change too.
+KNOWN = "d092d95b6a721512"
+
+
+def digest_of(method: Callable[..., object]) -> str:
+    """What it does, whatever its comments say."""
+    code = ast.unparse(ast.parse(dedent(inspect.getsource(method))).body[0].body[1:])
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def test_twisted_polls_as_it_did() -> None:
+    assert digest_of(EPollReactor.doPoll) == KNOWN
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, timeout=30)
+    return done.stdout + done.stderr
+
+
+def test_a_connection_whose_protocol_fails_is_closed_and_others_go_on() -> None:
+    said = run(
+        """
+        from mta.net.poller import Poller, the_reactor
+        reactor = the_reactor()
+        assert isinstance(reactor, Poller)
+        import sys
+        from twisted.internet.protocol import Factory, Protocol
+        from twisted.internet.endpoints import clientFromString
+        from twisted.python import log
+        log.startLogging(sys.stdout)
+
+        class Server(Protocol):
+            def dataReceived(self, data):
+                if data == b"fail":
+                    raise RuntimeError("a bug")
+                self.transport.write(data.upper())
+
+        class Client(Protocol):
+            def __init__(self, says):
+                self.says = says
+            def connectionMade(self):
+                self.transport.write(self.says)
+            def dataReceived(self, data):
+                print("heard", data.decode())
+                reactor.stop()
+            def connectionLost(self, reason):
+                print("lost", self.says.decode())
+                if self.says == b"fail":
+                    connect(b"hello")
+
+        def connect(says):
+            factory = Factory.forProtocol(lambda: Client(says))
+            clientFromString(reactor, f"tcp:127.0.0.1:{port}").connect(factory)
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Server), interface="127.0.0.1").getHost().port
+        connect(b"fail")
+        reactor.callLater(20, reactor.stop)
+        reactor.run()
+        """
+    )
+    assert "RuntimeError: a bug" in said
+    assert said.index("lost fail") < said.index("heard HELLO")
+
+
+def test_a_reactor_that_was_chosen_is_kept() -> None:
+    said = run(
+        """
+        from twisted.internet import selectreactor
+        selectreactor.install()
+        from mta.net.poller import the_reactor
+        print(type(the_reactor()).__name__)
+        """
+    )
+    assert said.strip() == "SelectReactor"
