@@ -35,7 +35,8 @@ class ListenerFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         address = plain_address(getattr(addr, "host", None) or "")
-        if in_networks(address, self._manners.proxy_protocol):
+        proxies = self._manners.proxy_protocol
+        if proxies and in_networks(address, proxies):
             return self._porch.admit(address, self._build)
         return self._build(address)
 

@@ -136,20 +136,20 @@ class Transaction:
         self._forward_path = recipient.address
         self._forwardings += len(addressed.forwardings)
         for reverse_path, who, decision in addressed.forwardings:
-            self._add(destination_of(decision, who.address), reverse_path, who)
+            if (reverse_path, who.address) not in self._known:  # named twice, it gets one copy
+                self._known.add((reverse_path, who.address))
+                self._group(destination_of(decision, who.address), reverse_path).recipients.append(who)
         if addressed.expanded:
             into = tuple(one.recipient.address for one in addressed.forwardings)
             self._expansions.append(Expansion(recipient, addressed.expanded, into))
         return addressed.reply or replies.RECIPIENT_OK
 
-    def _add(self, destination: str, reverse_path: str, recipient: Recipient) -> None:
-        own = None if reverse_path == self._sender else reverse_path
+    def _group(self, destination: str, reverse_path: str) -> Group:
         group = self._groups.get((destination, reverse_path))
         if group is None:
+            own = None if reverse_path == self._sender else reverse_path
             group = self._groups[destination, reverse_path] = Group(destination, own, [])
-        if (reverse_path, recipient.address) not in self._known:  # named twice, it gets one copy
-            self._known.add((reverse_path, recipient.address))
-            group.recipients.append(recipient)
+        return group
 
     def _ask_checks(self, recipient: Recipient, addressed: Addressed) -> Deferred[Reply]:
         async def ask() -> Reply:

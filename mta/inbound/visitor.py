@@ -61,14 +61,14 @@ class Visitor:
         """Something about it has changed: see what it may do now, and what it is to be offered."""
         house, manners = self._house, self._manners
         self.may_relay = bool(self.account) or house.access.may_relay(self.address)
-        self.may_start_queues = self.may_relay or in_networks(self.address, manners.etrn)
+        self.may_start_queues = self.may_relay or (bool(manners.etrn) and in_networks(self.address, manners.etrn))
         standing = Standing(
             self.may_relay,
             bool(self.tls),
             bool(self.account),
             self._mechanisms(),
             self.may_start_queues,
-            in_networks(self.address, manners.xclient),
+            bool(manners.xclient) and in_networks(self.address, manners.xclient),
             int(house.keeping.now() / DAY) if self.may_relay else 0,
         )
         self.settings = manners.settings(standing)

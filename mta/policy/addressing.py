@@ -63,13 +63,14 @@ class Addressing:
 
     def __init__(self, directory: Directory, routing: Routing, postmaster: str) -> None:
         self._directory = directory
+        self._is_empty = not directory
         self._routing = routing
         self._postmaster = postmaster
 
     def concerns(self, address: str) -> bool:
         """Does the directory know anything of the domain? If not, routing alone decides. A source route, which begins
         with "@", is not for us to look into: its next host knows the mailbox."""
-        return bool(self._directory) and domain_of(address) in self._directory and not address.startswith("@")
+        return not self._is_empty and domain_of(address) in self._directory and not address.startswith("@")
 
     def find(self, address: str) -> Entry | None:
         """What the directory has for an address."""
@@ -80,7 +81,7 @@ class Addressing:
 
         A name that the directory does not have, or that has moved without being forwarded, is refused.
         """
-        if self.concerns(address):
+        if not self._is_empty and self.concerns(address):
             if self._directory.lacks(address, self._postmaster):
                 return Decision(None, NO_SUCH_MAILBOX, f"directory: {address} is not a name of its domain")
             entry = self.find(address)
