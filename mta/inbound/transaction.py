@@ -180,15 +180,7 @@ class Transaction:
         client = visitor.client(asked.smtputf8)
         draft = Envelope(self._sender, (), 0.0, 0, client, asked.body, ret=asked.ret, envid=asked.envid)
         if asked.is_rare:
-            draft = draft._replace(
-                auth=asked.auth,
-                smtputf8=asked.smtputf8,
-                requiretls=asked.requiretls,
-                priority=asked.priority,
-                by=asked.by,
-                by_mode=asked.by_mode,
-                released=asked.released,
-            )
+            draft = draft._replace(**asked._asdict())
         forward_path = self._forward_path if self._recipients == 1 else ""
         groups = list(self._groups.values())
         try:
