@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
+from mta.net.poller import at_turn_end
 
 Sink = Callable[[str], None]
 _ADDRESS_FIELDS = frozenset({"sender", "to", "recipient"})
@@ -67,7 +68,7 @@ class LineWriter:
     """Gathers the lines of one turn of the reactor and writes them at once. No path: standard output."""
 
     def __init__(self, reactor: IReactorTime, path: Path | None = None) -> None:
-        self._reactor = reactor
+        self._at_turn_end = at_turn_end(reactor)
         self._file: TextIO
         if path is None:
             # Taken now: once logging has begun, Twisted puts itself in the place of sys.stdout.
@@ -80,7 +81,7 @@ class LineWriter:
 
     def __call__(self, line: str) -> None:
         if not self._lines:
-            self._reactor.callLater(0, self.flush)
+            self._at_turn_end(self.flush)
         self._lines.append(line)
 
     def close(self) -> None:
@@ -93,8 +94,8 @@ class LineWriter:
         """Write what has gathered. Called by itself, and at the end."""
         if not self._lines:
             return
-        text = "\n".join(self._lines) + "\n"
-        self._lines.clear()
+        lines, self._lines = self._lines, []
+        text = "\n".join(lines) + "\n"
         try:
             self._file.write(text)
             self._file.flush()

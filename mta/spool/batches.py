@@ -6,6 +6,7 @@ failed commit may have left is undone.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import apsw
@@ -28,14 +29,21 @@ class Operation(Generic[Result]):
     """Something asked of the store.
 
     run: does it; again, in a new transaction, where the first one was rolled back. undo: takes it back, given its
-    result (None if it was not reached), where a commit has failed and nobody knows what of it is on the disk.
+    result (None if it was not reached), where a commit has failed and nobody knows what of it is on the disk. brief:
+    it takes some ten microseconds, and touches what is in memory anyway.
     """
 
-    __slots__ = ("deferred", "error", "result", "run", "undo")
+    __slots__ = ("brief", "deferred", "error", "result", "run", "undo")
 
-    def __init__(self, run: Callable[[Store], Result], undo: Callable[[Store, Result | None], None] | None) -> None:
+    def __init__(
+        self,
+        run: Callable[[Store], Result],
+        undo: Callable[[Store, Result | None], None] | None = None,
+        brief: bool = False,
+    ) -> None:
         self.run = run
         self.undo = undo
+        self.brief = brief
         self.deferred: Deferred[Result] = Deferred()
         self.result: Result | None = None
         self.error: Exception | None = None
@@ -60,6 +68,42 @@ class Committer:
         self._reopen = reopen
         self._doubtful: Batch = []
 
+    def prepare(self, batch: Batch) -> bool:
+        """Do all of it but the commit, for which `commit` is to be called, in whatever thread.
+
+        False: nothing was done, since somebody has to be waited for or something is wrong; `perform` sees to that.
+        """
+        store = self._store
+        if store is None:
+            return False
+        try:
+            if not store.begin_at_once():
+                return False
+        except apsw.Error:
+            return False
+        try:
+            for operation in batch:
+                operation.result = operation.run(store)
+            store.settle()
+        except Exception:
+            with suppress(apsw.Error):  # if it cannot be rolled back, it cannot be begun anew either
+                store.roll_back()
+            return False
+        return True
+
+    def commit(self, batch: Batch) -> None:
+        """Commit what was prepared. Afterwards each operation has its result or its error."""
+        store = self._store
+        assert store is not None, "something was prepared"
+        try:
+            try:
+                store.commit()
+            except BaseException:
+                store.roll_back()
+                raise
+        except Exception as error:
+            self._failed(store, batch, error)
+
     def perform(self, batch: Batch) -> None:
         """Do all of it in one commit. Afterwards each operation has its result or its error."""
         try:
@@ -73,14 +117,18 @@ class Committer:
                 for operation in batch:
                     operation.result = operation.run(store)
         except Exception as error:
-            if isinstance(error, apsw.Error) and not isinstance(error, _HARMLESS):
-                self._distrust(store, batch, error)
-            elif len(batch) == 1 or isinstance(error, apsw.BusyError):  # it has been waited for long enough
-                for operation in batch:
-                    operation.error = _translated(error)
-            else:
-                for operation in batch:
-                    self.perform([operation])
+            self._failed(store, batch, error)
+
+    def _failed(self, store: Store, batch: Batch, error: Exception) -> None:
+        """A batch was rolled back: who is to blame, and what of it can be done all the same."""
+        if isinstance(error, apsw.Error) and not isinstance(error, _HARMLESS):
+            self._distrust(store, batch, error)
+        elif len(batch) == 1 or isinstance(error, apsw.BusyError):  # it has been waited for long enough
+            for operation in batch:
+                operation.error = _translated(error)
+        else:
+            for operation in batch:
+                self.perform([operation])
 
     def checkpoint(self) -> None:
         """As `Store.checkpoint`; for the time when everybody has been answered."""

@@ -29,6 +29,9 @@ from mta.spool.writer import Task, Writer, exit_process
 FLOOR = 100 * 1024 * 1024  # octets of free disk below which nothing more is received
 FREE_HOLDS = 1.0  # seconds for which a look at the free disk is good
 FILE_THREADS = 4
+# What the reactor may spend a moment on: no more octets in a row, no more deliveries, of one message.
+SMALL_BODY = 64 * 1024
+FEW_DELIVERIES = 8
 
 DESTINATIONS = "SELECT count(*) FROM destination WHERE next_due IS NOT NULL"
 NAMES_FILE = "SELECT 1 FROM message WHERE id = ? AND file = 1"
@@ -135,7 +138,8 @@ class SqliteSpool:
 
     def record(self, record: Record) -> "Deferred[bool]":
         """As in `ISpool`."""
-        return self._writer.submit(lambda store: settling.record(store, record), urgent=False)
+        is_brief = not record.notices and len(record.waiting) <= FEW_DELIVERIES
+        return self._writer.submit(lambda store: settling.record(store, record), urgent=False, brief=is_brief)
 
     def release(self, claims: Sequence[Claim]) -> "Deferred[None]":
         """As in `ISpool`."""
@@ -213,7 +217,10 @@ class SqliteSpool:
             lock.close()
 
     def _keep(self, kept: Kept) -> "Deferred[list[Claim]]":
-        return self._writer.submit(lambda store: keep(store, kept), undo=lambda store, _: unkeep(store, kept.id))
+        is_brief = kept.size <= SMALL_BODY and len(kept.deliveries) <= FEW_DELIVERIES
+        return self._writer.submit(
+            lambda store: keep(store, kept), undo=lambda store, _: unkeep(store, kept.id), brief=is_brief
+        )
 
     def _content(self, store: Store, message: int) -> IContent:
         content = history.content(store, self._files, message)

@@ -38,6 +38,8 @@ LAST_MESSAGE = """
     SELECT max((SELECT coalesce(max(id), 0) FROM message), (SELECT coalesce(max(message), 0) FROM timeline))
 """
 
+_NOTHING = dict.fromkeys(("messages", "octets", "waiting", "active", "held"), 0)  # in the order of ADD_TOTALS
+
 Row = tuple[Any, ...]
 Value = None | int | float | str | bytes
 Values = Sequence[Value] | Mapping[str, Value]
@@ -47,16 +49,18 @@ class Store:
     """A queue file. Whatever changes it happens inside `transaction`.
 
     counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
-    out anew. gone: messages whose content file no row will name after the commit.
+    out anew. gone: messages whose content file no row will name after the commit. patience: milliseconds for which a
+    program that knows nothing of our lock is waited for.
     """
 
     def __init__(self, db: apsw.Connection, lock: Lock, worker: int, now: Callable[[], float]) -> None:
         """lock: what every transaction of every process is made under. worker: whose number the ids made here bear."""
         self.db = db
         self.now = now
-        self.counts = dict.fromkeys(("messages", "octets", "waiting", "active", "held"), 0)
+        self.counts = _NOTHING.copy()
         self.stale: dict[str, None] = {}
         self.gone: list[int] = []
+        self.patience = BUSY_MS
         self._removable: list[int] = []
         self._lock = lock
         self._worker = worker
@@ -67,23 +71,53 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and on stable storage at the end. An error inside leaves the file as it was."""
-        with self._locked():
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.refresh_destinations()
-                if any(self.counts.values()):
-                    self.db.execute(ADD_TOTALS, tuple(self.counts.values()))
-                self.db.execute("COMMIT")
-                self._removable += self.gone
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
-            finally:
-                self.counts = dict.fromkeys(self.counts, 0)
-                self.stale = {}
-                self.gone = []
+        self.begin()
+        try:
+            yield
+            self.settle()
+            self.commit()
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def begin(self) -> None:
+        """Begin a transaction; `settle` and `commit` end it, or `roll_back`."""
+        self._lock.acquire()
+        self._begin()
+
+    def begin_at_once(self) -> bool:
+        """Likewise, unless somebody would have to be waited for: then it is not begun."""
+        if not self._lock.try_acquire():
+            return False
+        self.db.set_busy_timeout(0)
+        try:
+            self._begin()
+        except apsw.BusyError:
+            return False
+        finally:
+            self.db.set_busy_timeout(self.patience)
+        return True
+
+    def settle(self) -> None:
+        """Write what the transaction has gathered. Only the commit is left to be done."""
+        if self.stale:
+            self.refresh_destinations()
+        if any(self.counts.values()):
+            self.db.execute(ADD_TOTALS, tuple(self.counts.values()))
+
+    def commit(self) -> None:
+        """All that was done since `begin` is on stable storage afterwards. In one call that lets other threads run."""
+        self.db.execute("COMMIT")
+        self._removable += self.gone
+        self._end()
+
+    def roll_back(self) -> None:
+        """Nothing was done since `begin`."""
+        try:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+        finally:
+            self._end()
 
     def rows(self, query: str, values: Values = ()) -> list[Row]:
         """All rows of an answer."""
@@ -161,6 +195,20 @@ class Store:
         """Let go of the file. The lock stays with who made it."""
         self.db.close()
 
+    def _begin(self) -> None:
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _end(self) -> None:
+        """Nothing of the transaction is left in memory."""
+        self.counts = _NOTHING.copy()
+        self.stale = {}
+        self.gone = []
+        self._lock.release()
+
     def _earliest(self, destination: str) -> float | None:
         dues = (self.value(EARLIEST_DUE, (destination, priority)) for priority in self.priorities(destination))
         return min(dues, default=None)
@@ -179,7 +227,7 @@ class Store:
             except apsw.BusyError:
                 pass  # the log is emptied another time
             finally:
-                self.db.set_busy_timeout(BUSY_MS)
+                self.db.set_busy_timeout(self.patience)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -84,3 +84,48 @@ def test_a_reactor_that_was_chosen_is_kept() -> None:
         """
     )
     assert said.strip() == "SelectReactor"
+
+
+def test_the_end_of_a_turn_comes_behind_its_events_and_before_the_next_wait() -> None:
+    said = run(
+        """
+        import os
+        from mta.net.poller import at_turn_end, the_reactor
+        reactor = the_reactor()
+        last = at_turn_end(reactor)
+
+        class Pipe:
+            def __init__(self):
+                self.mouth, self.end = os.pipe()
+                reactor.addReader(self)
+            def fileno(self): return self.mouth
+            def logPrefix(self): return ""
+            def connectionLost(self, reason): pass
+            def doRead(self):
+                print("event", os.read(self.mouth, 10).decode())
+                last(lambda: print("end of the turn"))
+
+        def fail():
+            raise RuntimeError("a bug")
+
+        def begin():
+            # Nothing will happen any more but this: a wait before it would be for ever.
+            last(fail)
+            last(lambda: (print("end without events"), last(more)))
+
+        def more():
+            for number in (1, 2):
+                os.write(Pipe().end, str(number).encode())
+            reactor.callLater(0.05, reactor.stop)
+
+        reactor.callWhenRunning(begin)
+        reactor.run()
+        """
+    )
+    lines = said.splitlines()
+    assert lines[:3] == ["end without events", "event 1", "event 2"] or lines[:3] == [
+        "end without events",
+        "event 2",
+        "event 1",
+    ]
+    assert lines[3:5] == ["end of the turn"] * 2

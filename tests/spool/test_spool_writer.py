@@ -1,6 +1,7 @@
 """When commits are made, what shares one, and the thread that makes them."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mta.spool import store as store_module
 from mta.spool.batches import Committer
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.store import Store
-from mta.spool.writer import PATIENCE, PATIENT
+from mta.spool.writer import FEW, PATIENCE, PATIENT
 
 
 @pytest.fixture
@@ -28,15 +29,19 @@ def world(tmp_path: Path):
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every batch that is performed."""
+    """The size of every batch that is committed."""
     sizes: list[int] = []
-    real = Committer.perform
+    real = {name: getattr(Committer, name) for name in ("commit", "perform")}
 
-    def perform(committer: Committer, batch: list[Any]) -> None:
-        sizes.append(len(batch))
-        real(committer, batch)
+    def watch(name: str) -> Callable[[Committer, list[Any]], None]:
+        def watched(committer: Committer, batch: list[Any]) -> None:
+            sizes.append(len(batch))
+            real[name](committer, batch)
 
-    monkeypatch.setattr(Committer, "perform", perform)
+        return watched
+
+    for name in real:
+        monkeypatch.setattr(Committer, name, watch(name))
     return sizes
 
 
@@ -199,3 +204,40 @@ class InAThread(TestCase):
         self.spool._pool.stop()
         self.spool._let_go()
         self.spool._writer._committer.close()
+
+
+def test_brief_operations_are_done_in_the_turn_and_what_may_read_the_disk_is_not(
+    world: SqliteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[int] = []
+    real = Committer.prepare
+
+    def prepare(committer: Committer, batch: list[Any]) -> bool:
+        done = real(committer, batch)
+        prepared.append(len(batch) if done else -1)
+        return done
+
+    monkeypatch.setattr(Committer, "prepare", prepare)
+    [claim] = world.wait(ask(world))
+    world.record(claim)
+    assert prepared == [1], "what rode along with something lengthy was not"
+    world.wait(gatherResults([ask(world) for _ in range(FEW + 1)]))
+    assert prepared == [1], "nor are many"
+    store = world.spool._writer._committer._store
+    monkeypatch.setattr(store._lock, "try_acquire", lambda: False)
+    assert world.wait(ask(world)), "somebody else has the lock, who is waited for in the thread"
+    assert prepared == [1, -1]
+
+
+def test_what_fails_in_the_turn_harms_nobody_else(world: SqliteWorld) -> None:
+    def fail(store: Store) -> None:
+        store.db.execute("DELETE FROM message")
+        raise ValueError("a bug")
+
+    before, kept = ask(world), world.spool._writer.submit(fail, brief=True)
+    after = ask(world)
+    with pytest.raises(ValueError, match="a bug"):
+        world.wait(kept)
+    assert len(world.wait(gatherResults([before, after]))) == 2
+    with world.desk() as desk:
+        assert desk.totals().messages == 2
