@@ -44,6 +44,8 @@ class LineReader:
     def next_line(self) -> bytes | LineFault | None:
         """The next line without its end, a fault in its place, or None: its end has not arrived yet."""
         octets, start = self._octets, self._at
+        if start == len(octets):
+            return None
         end = octets.find(b"\n", start)
         if end < 0:
             return self._without_end()

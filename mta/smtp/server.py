@@ -27,7 +27,7 @@ from mta.smtp.parser import (
 )
 from mta.smtp.reply import Reply, render
 from mta.smtp.settings import ServerSettings
-from mta.smtp.states import CHALLENGED, END_OF_CHUNK, END_OF_CONTENT, IN_TRANSACTION, ROWS, State, Step
+from mta.smtp.states import CHALLENGED, END_OF_CHUNK, END_OF_CONTENT, IN_TRANSACTION, State, Step
 
 _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b"HELP", b"HELO", b"EHLO"})
 
@@ -165,8 +165,11 @@ class ServerSession:
 
     def octets_to_send(self) -> bytes:
         """Everything that is to be sent now."""
-        octets = b"".join(self._out)
-        self._out.clear()
+        out = self._out
+        if not out:
+            return b""
+        octets = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
         return octets
 
     def shut_down(self, reply: Reply) -> None:
@@ -195,19 +198,11 @@ class ServerSession:
         settings = self.settings
         line = line.rstrip(b" \t")
         verb = verb_of(line)
-        step = ROWS[self._state].get(verb)
+        step = settings.rows[self._state].get(verb)
         if verb == b"BDAT":
             self._skip = octets_announced(line)
-        if step is None:
-            return replies.not_mail(self._hostname) if is_not_mail(verb) else reply_to_unknown(verb)
-        if self._refusals > settings.limits.refusals:
-            return replies.too_many_errors(self._hostname)
-        if verb in settings.off:
-            return settings.off[verb]
-        if settings.demand is not None and (demand := settings.demands_first(verb)):
-            return demand
-        if isinstance(step, Reply):
-            return step
+        if not isinstance(step, Step) or self._refusals > settings.limits.refusals:
+            return self._turned_down(verb, step)
         if len(line) > limits.ACCEPTED_COMMAND_LINE - 2 and verb not in LONG_LINES:
             return replies.LINE_TOO_LONG
         if verb in _IDLE_VERBS:
@@ -227,6 +222,15 @@ class ServerSession:
             return command
         self._step = step
         return command
+
+    def _turned_down(self, verb: bytes, step: Step | Reply | None) -> Reply:
+        """The reply to a verb that is unknown, may not come now, or not from this client."""
+        if step is None:
+            return replies.not_mail(self._hostname) if is_not_mail(verb) else reply_to_unknown(verb)
+        if self._refusals > self.settings.limits.refusals:
+            return replies.too_many_errors(self._hostname)
+        assert isinstance(step, Reply), "a step would be allowed"
+        return step
 
     def _begin_chunk(self, chunk: Bdat) -> None:
         self._skip = 0

@@ -9,6 +9,7 @@ from mta.smtp.extensions import EXTENSIONS, Extension, mail_parameters, rcpt_par
 from mta.smtp.limits import SessionLimits
 from mta.smtp.parser import LONG_LINES, Dialect
 from mta.smtp.reply import Reply
+from mta.smtp.states import ROWS, Row, State, Step
 
 # Verbs that are there only where their extension is on.
 _VERBS = {"STARTTLS": b"STARTTLS", "AUTH": b"AUTH", "EXPN": b"EXPN", "CHUNKING": b"BDAT", "XCLIENT": b"XCLIENT"}
@@ -56,6 +57,12 @@ class ServerSettings:
         """Octets of the longest line that may make sense."""
         return max([limits.ACCEPTED_COMMAND_LINE, *(size for verb, size in LONG_LINES.items() if verb not in self.off)])
 
-    def demands_first(self, verb: bytes) -> Reply | None:
-        """Why this verb must wait for something else."""
-        return None if verb in _ALWAYS else self.demand
+    @cached_property
+    def rows(self) -> Mapping[State, Row]:
+        """The table of states as it is for this client: what is off, and what must wait for something else."""
+        return {state: {verb: self._cell(verb, cell) for verb, cell in row.items()} for state, row in ROWS.items()}
+
+    def _cell(self, verb: bytes, cell: Step | Reply) -> Step | Reply:
+        if verb in self.off:
+            return self.off[verb]
+        return cell if self.demand is None or verb in _ALWAYS else self.demand

@@ -12,6 +12,8 @@ from mta.smtp.reply import Reply
 class State(Enum):
     """Where a session stands between two commands."""
 
+    __hash__ = object.__hash__  # each is looked up for each command, and Enum's own hashes the name in Python
+
     CONNECTED = "the greeting is owed"
     REFUSED = "refused by the greeting"
     GREETED = "not introduced"
