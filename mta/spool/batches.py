@@ -130,6 +130,11 @@ class Committer:
             for operation in batch:
                 self.perform([operation])
 
+    @property
+    def has_long_log(self) -> bool:
+        """As `Store.has_long_log`."""
+        return self._store is not None and self._store.has_long_log
+
     def checkpoint(self) -> None:
         """As `Store.checkpoint`; for the time when everybody has been answered."""
         self._care(Store.checkpoint)

@@ -173,9 +173,14 @@ class Store:
         """A number that is another one once another connection has written to the file."""
         return int(self.value(VERSION))
 
+    @property
+    def has_long_log(self) -> bool:
+        """Is it time for a checkpoint?"""
+        return self._logged_pages >= CHECKPOINT_PAGES
+
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file once it is long enough, so that it begins again at its start."""
-        if self._logged_pages >= CHECKPOINT_PAGES:
+        if self.has_long_log:
             with self._locked():
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._logged_pages = 0

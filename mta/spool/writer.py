@@ -128,8 +128,9 @@ class Writer:
         is_prepared = is_brief and self._committer.prepare(batch)
         self._thread.do(partial(self._perform, batch, is_prepared))
 
-    def _answer(self, batch: Batch, removable: list[int]) -> None:
-        self._busy = False
+    def _answer(self, batch: Batch, removable: list[int], busy: bool) -> None:
+        """A batch is done. busy: the thread is not done with the file yet."""
+        self._busy = busy
         if self._urgent:
             self._hand_over()  # first, so that the disk works while the answers are being used
         for operation in batch:
@@ -140,6 +141,10 @@ class Writer:
         self._arrange()
         if self._look is None and not self._stopped:
             self._look = self._reactor.callLater(IDLE, self._look_around)
+
+    def _checkpointed(self) -> None:
+        self._busy = False
+        self._arrange()
 
     def _look_around(self) -> None:
         self._look = None
@@ -177,8 +182,11 @@ class Writer:
             self._committer.commit(batch)
         else:
             self._committer.perform(batch)
-        self._thread.tell(self._answer, batch, self._committer.take_removable())
-        self._committer.checkpoint()
+        has_long_log = self._committer.has_long_log
+        self._thread.tell(self._answer, batch, self._committer.take_removable(), has_long_log)
+        if has_long_log:
+            self._committer.checkpoint()
+            self._thread.tell(self._checkpointed)
 
     def _tidy(self) -> None:
         self._thread.tell(self._tidied, self._committer.tidy())

@@ -1,6 +1,7 @@
 """When commits are made, what shares one, and the thread that makes them."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,32 @@ class InAThread(TestCase):
         recorded = await gatherResults([self.spool.record(Record(claim, 1.0)) for [claim] in claims])
         self.assertEqual(recorded, [True] * 200)
         self.assertEqual(await self.spool.due(reactor.seconds(), 1, frozenset()), [])
+        await self.spool.stop()
+
+    async def test_nobody_touches_the_file_while_the_log_is_copied(self) -> None:
+        """The reactor writes at the end of its turn, and the thread copies the log when it has answered."""
+        self.patch(store_module, "CHECKPOINT_PAGES", 10)
+        committer = self.spool._writer._committer
+        store = committer._store
+        copied = 0
+        real = Store.checkpoint
+
+        def checkpoint(store: Store) -> None:
+            nonlocal copied
+            time.sleep(0.005)
+            real(store)
+            copied += 1
+
+        self.patch(Store, "checkpoint", checkpoint)
+
+        async def produce() -> None:
+            for _ in range(25):
+                [claim] = await self.commit(5_000)
+                self.assertTrue(await self.spool.record(Record(claim, 1.0)))
+
+        await gatherResults([Deferred.fromCoroutine(produce()) for _ in range(8)])
+        self.assertIs(committer._store, store, "it was never opened anew, as after an error")
+        self.assertGreater(copied, 20)
         await self.spool.stop()
 
     async def test_large_contents_go_through_the_files_threads(self) -> None:
