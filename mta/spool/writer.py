@@ -4,9 +4,10 @@ What is asked for in one turn of the reactor is one batch. While the thread is b
 disk makes larger batches. Results come back with one call per batch.
 
 A batch of brief operations, as ordinary mail makes them, is done at the end of the reactor's turn, and the thread is
-left with the commit: one call into SQLite, which writes and syncs while the reactor goes on. The thread does the whole
-of a batch that may read what is not in memory, or is long, or must wait for the `mta` command. Statements in the thread
-contend with the reactor for Python's lock, each time anew: 14 % of a relay's CPU.
+left with the commit: one call into SQLite, which writes and syncs while the reactor goes on. Where the disk is so quick
+that waking the thread would take longer than the sync, the reactor commits too. The thread does the whole of a batch
+that may read what is not in memory, or is long, or must wait for the `mta` command. Statements in the thread contend
+with the reactor for Python's lock, each time anew, and each hand-over wakes another core: 14 % of a relay's CPU.
 """
 
 import os
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -30,6 +32,8 @@ from mta.spool.store import Store
 PATIENCE = 0.02  # seconds that what is not urgent waits for something urgent to share a commit with
 PATIENT = 32  # as many of them are urgent together
 FEW = 64  # operations at most that the reactor itself does in one turn
+QUICK = 0.001  # seconds that a commit may take where the reactor makes it itself
+FORGIVING = 0.9  # how much of a slow commit's time still counts after the next one
 IDLE = 1.0  # seconds between two looks whether there is time to tidy up
 QUIET = 20  # operations since the last look, at most, while there is
 STEP = 0.05  # seconds between two steps of tidying up
@@ -63,6 +67,7 @@ class Writer:
         self._remove = remove
         self._gathered: Batch = []
         self._lengthy = False  # some of it is not brief
+        self._commit_time = QUICK  # seconds that a commit is to be expected to take: until it is known, not quick
         self._urgent = False
         self._called = False
         self._patience: IDelayedCall | None = None
@@ -126,11 +131,18 @@ class Writer:
         self._urgent = False
         self._busy = True
         is_prepared = is_brief and self._committer.prepare(batch)
-        self._thread.do(partial(self._perform, batch, is_prepared))
+        if is_prepared and self._commit_time < QUICK:
+            self._commit(batch)
+            self._answer(batch, self._committer.take_removable())
+        else:
+            self._thread.do(partial(self._perform, batch, is_prepared))
 
-    def _answer(self, batch: Batch, removable: list[int], busy: bool) -> None:
-        """A batch is done. busy: the thread is not done with the file yet."""
-        self._busy = busy
+    def _answer(self, batch: Batch, removable: list[int]) -> None:
+        """A batch is done, by the thread or here."""
+        self._busy = False
+        if self._committer.has_long_log:
+            self._busy = True
+            self._thread.do(self._checkpoint)
         if self._urgent:
             self._hand_over()  # first, so that the disk works while the answers are being used
         for operation in batch:
@@ -175,18 +187,24 @@ class Writer:
         self._thread.end()
         return closed
 
+    def _commit(self, batch: Batch) -> None:
+        """Commit what is prepared, in whichever thread, and see how long that takes."""
+        begun = monotonic()
+        self._committer.commit(batch)
+        self._commit_time = max(monotonic() - begun, FORGIVING * self._commit_time)
+
     # What follows runs in the writer's thread.
 
     def _perform(self, batch: Batch, is_prepared: bool) -> None:
         if is_prepared:
-            self._committer.commit(batch)
+            self._commit(batch)
         else:
             self._committer.perform(batch)
-        has_long_log = self._committer.has_long_log
-        self._thread.tell(self._answer, batch, self._committer.take_removable(), has_long_log)
-        if has_long_log:
-            self._committer.checkpoint()
-            self._thread.tell(self._checkpointed)
+        self._thread.tell(self._answer, batch, self._committer.take_removable())
+
+    def _checkpoint(self) -> None:
+        self._committer.checkpoint()
+        self._thread.tell(self._checkpointed)
 
     def _tidy(self) -> None:
         self._thread.tell(self._tidied, self._committer.tidy())
