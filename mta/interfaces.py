@@ -292,6 +292,9 @@ class IAuthentication(Interface):
     def begin(mechanism: str, client: LoginFrom) -> IExchange | None:
         """Begin with a mechanism, in upper case; None for one that is not offered to this client."""
 
+    def senders(account: str) -> tuple[Pattern, ...]:
+        """What an account may send as that somebody else has checked the login of; () for anything."""
+
     def stop() -> "Deferred[None]":
         """Ask nobody any more."""
 

@@ -20,6 +20,7 @@ from mta.interfaces import IAuthentication, IExchange, LoginFrom
 from mta.maillog import Log
 from mta.net.threads import Threads
 from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256
+from mta.policy.pattern import Pattern
 
 # The strongest first, as they are announced; what only Dovecot knows stands before those that show the password.
 _HIDING: Final = ("EXTERNAL", SCRAM_SHA_256, SCRAM_SHA_1, "CRAM-MD5")
@@ -69,6 +70,11 @@ class Authentication:
         if mechanism not in self.mechanisms(client):
             return None
         return Exchange(self._judge, self._log, mechanism, client, self._steps(mechanism, client))
+
+    def senders(self, account: str) -> tuple[Pattern, ...]:
+        """What an account of the file may send as; () for anything, which Dovecot's may, and those known elsewhere."""
+        found = self._judge.find(account)
+        return found.senders if found is not None else ()
 
     def stop(self) -> "Deferred[None]":
         """Ask nobody any more. Fires when the passwords that are being checked are, within a second."""

@@ -1,5 +1,6 @@
 """Reading: what is in a file of the configuration, or why it cannot be had."""
 
+from errno import EINVAL
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,7 @@ def read_text(path: Path, kind: str, largest: int = MIB) -> str:
     kind: what the file is, for people ("configuration"). largest: octets that it may have.
     """
     try:
-        with path.open("rb") as file:
-            octets = file.read(largest + 1)
+        octets = _octets(path, largest + 1)
     except OSError as error:
         raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}")]) from None
     if len(octets) > largest:
@@ -46,8 +46,7 @@ def mapping_in(text: str, file: str, shape: str) -> Document:
 def read_password(path: Path) -> str:
     """The password that a file holds on its only line. Raises `ValueError` with what is wrong, for people."""
     try:
-        with path.open("rb") as file:
-            octets = file.read(LONGEST_PASSWORD + 3)
+        octets = _octets(path, LONGEST_PASSWORD + 3)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     password = octets.removesuffix(b"\n").removesuffix(b"\r")
@@ -62,3 +61,15 @@ def read_password(path: Path) -> str:
     if not text.isprintable():
         raise ValueError("must hold the password alone, on one line and without control characters")
     return text
+
+
+def _octets(path: Path, most: int) -> bytes:
+    """How a file begins. Raises `OSError`.
+
+    Opening a named pipe would wait, perhaps for ever, for who writes into it, and the relay with it. Pipes that have
+    no name of their own, as /dev/fd/63 of a shell, have somebody at the other end already.
+    """
+    if path.is_fifo() and not path.is_relative_to("/dev") and not path.is_relative_to("/proc"):
+        raise OSError(EINVAL, "it is a named pipe, and must be a file")
+    with path.open("rb") as file:
+        return file.read(most)

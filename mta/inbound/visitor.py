@@ -99,10 +99,15 @@ class Visitor:
         if told.address is not None:
             self.address = told.address
         if told.address is not None or told.login is not None:
-            self.account, self.senders = told.login or "", ()
+            self.account, self.senders = self._account_of(told.login or "")
         self.certificate = ()  # the proxy's own, which its clients must not log in by
         self.helo, self.extended = told.helo or "", told.protocol == "ESMTP"
         self._appraise()
+
+    def _account_of(self, login: str) -> tuple[str, tuple[Pattern, ...]]:
+        """An account that a proxy vouches for, and what it may send as."""
+        authentication = self._house.authentication
+        return login, authentication.senders(login) if authentication is not None and login else ()
 
     def refused(self, why: str, **more: str) -> None:
         """Tell the log that something of it was refused."""

@@ -112,6 +112,8 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 
 def _read(file: Path, what: str) -> bytes:
     try:
+        if file.is_fifo():  # to open one would wait for who writes into it
+            raise TlsProblem(f"{file}: is a named pipe; it must be a file that holds {what}, in PEM")
         return file.read_bytes()
     except FileNotFoundError:
         raise TlsProblem(f"{file}: there is no such file; it must hold {what}, in PEM") from None

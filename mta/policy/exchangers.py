@@ -8,6 +8,7 @@ from itertools import chain, zip_longest
 from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
+from mta.smtp.ip import dotted_decimal
 from mta.smtp.reply import Reply
 
 Record = TypeVar("Record")
@@ -155,7 +156,7 @@ def literal_address(domain: str) -> str | None:
     text = domain[1:-1]
     try:
         if text[:5].lower() != "ipv6:":
-            return str(IPv4Address(text))
+            return str(dotted_decimal(text))
         address = IPv6Address(text[5:])
     except ValueError:
         return None

@@ -8,10 +8,11 @@ a session knows whether they were agreed on; the parsing functions do so only wh
 """
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
 from mta.smtp import limits
+from mta.smtp.ip import dotted_decimal
 
 # atext of RFC 5322 3.2.3, sub-domain of RFC 5321 4.1.2 with the underscore; for wide strings with UTF8-non-ascii.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -240,7 +241,7 @@ def _scan_literal(text: str, at: int) -> int:
     inside = literal[1]
     try:
         if inside[:5].lower() != "ipv6:":
-            IPv4Address(inside)
+            dotted_decimal(inside)
         elif "%" in inside:  # a zone means something on one machine only
             raise AddressError(at, "an IPv6 address literal has no zone")
         else:

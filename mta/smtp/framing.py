@@ -4,6 +4,8 @@ from enum import Enum
 
 from mta.smtp import limits
 
+_HEAD = 64  # octets
+
 
 class LineFault(Enum):
     """What can be wrong with a line before anybody reads it."""
@@ -17,15 +19,17 @@ class LineReader:
     """Holds octets that have arrived and gives out the command lines among them, or all of them as content.
 
     fix: LF alone ends a line too; otherwise it is a fault. longest: octets that a line may have, its end included.
+    head: how the last over-long line began, in as many octets as tell what it announces.
     Time and memory are in proportion to what arrives, for every way of cutting: lines are found in place, and an
     over-long one is not kept.
     """
 
-    __slots__ = ("_at", "_fix", "_octets", "_skipped", "longest")
+    __slots__ = ("_at", "_fix", "_octets", "_skipped", "head", "longest")
 
     def __init__(self, fix: bool, longest: int = limits.ACCEPTED_COMMAND_LINE) -> None:
         self._fix = fix
         self.longest = longest
+        self.head = b""
         self._octets = b""
         self._at = 0  # what comes before has been given out
         self._skipped = 0  # octets of an over-long line that are no longer held
@@ -50,15 +54,19 @@ class LineReader:
         if end < 0:
             return self._without_end()
         self._at = end + 1
-        length = self._skipped + end + 1 - start
-        self._skipped = 0
+        skipped, self._skipped = self._skipped, 0
+        length = skipped + end + 1 - start
         if length > limits.ENDLESS_LINE:
             return LineFault.ENDLESS
         if end > start and octets[end - 1] == 0x0D:
             end -= 1
         elif not self._fix:
             return LineFault.BARE_LF
-        return octets[start:end] if length <= self.longest else LineFault.TOO_LONG
+        if length <= self.longest:
+            return octets[start:end]
+        if not skipped:
+            self.head = octets[start : start + _HEAD]
+        return LineFault.TOO_LONG
 
     def take(self, most: int) -> bytes:
         """What waits here, as it arrived, up to so many octets."""
@@ -87,6 +95,8 @@ class LineReader:
             self.clear()
             return LineFault.ENDLESS
         if length > self.longest:
+            if not self._skipped:
+                self.head = self._octets[:_HEAD]
             self._octets = self._octets[-1:]
             self._skipped = length - 1
         return None

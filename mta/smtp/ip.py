@@ -1,8 +1,11 @@
 """IP: the addresses of machines, of which each has one form here, whatever way it came in."""
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 IPAddress = IPv4Address | IPv6Address
+
+_SNUM = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
 def is_ip_address(text: str) -> bool:
@@ -12,6 +15,12 @@ def is_ip_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def dotted_decimal(text: str) -> IPv4Address:
+    """An IPv4 address as a literal may have it (RFC 5321 4.1.3): up to three digits for each octet, "192.0.002.001",
+    and always decimal. Raises `AddressValueError`."""
+    return IPv4Address(".".join(part.lstrip("0") or "0" if _SNUM.fullmatch(part) else "" for part in text.split(".")))
 
 
 def unmapped(address: IPAddress) -> IPAddress:

@@ -38,6 +38,7 @@ _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _WORD = re.compile(r"[^ ]+")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
 _CHUNK = re.compile(rb"BDAT +([0-9]{1,18}+)( +LAST)?(?![0-9])", re.IGNORECASE)
+_CHUNK_UNSEEN = re.compile(rb"BDAT +[0-9]*", re.IGNORECASE)
 _AUTH = re.compile(r"AUTH +([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?", re.IGNORECASE)
 _QUEUE_NAME = re.compile(r"[!-~]{1,64}")
 # Known from RFC 821 and from extensions that are not in use: 502, where nonsense gets 500.
@@ -114,6 +115,11 @@ def octets_announced(line: bytes) -> int:
     """How many octets follow a line that claims to be a BDAT, whatever else is wrong with it: they are no commands."""
     chunk = _CHUNK.match(line)
     return int(chunk[1]) if chunk else 0
+
+
+def hides_announcement(head: bytes) -> bool:
+    """Does a line that begins so claim to be a BDAT, with a size that comes later or goes on? It cannot be known."""
+    return _CHUNK_UNSEEN.fullmatch(head) is not None
 
 
 def decode_response(line: bytes) -> bytes | Reply:

@@ -177,11 +177,11 @@ def etrn_failed(node: str) -> Reply:
 
 
 def etrn_denied(node: str) -> Reply:
-    return Reply(459, "5.7.1", (f"node {node} not allowed: your address may not start queues here",))
+    return Reply(459, "4.7.1", (f"node {node} not allowed: your address may not start queues here",))
 
 
 def etrn_unknown(node: str) -> Reply:
-    return Reply(459, "5.4.0", (f"node {node} not allowed: no route here has this name",))
+    return Reply(459, "4.4.0", (f"node {node} not allowed: no route here has this name",))
 
 
 # ---- Not now: RFC 5321 4.2.5, RFC 3463 3.4

@@ -18,6 +18,7 @@ from mta.smtp.parser import (
     LONG_LINES,
     VERBS,
     decode_response,
+    hides_announcement,
     is_not_mail,
     may_be_login,
     octets_announced,
@@ -309,6 +310,10 @@ class ServerSession:
             if self._state is State.LOGIN:
                 self._state = State.READY
                 return self._reject(b"", replies.LOGIN_LINE_TOO_LONG)
+            head = self._lines.head
+            if hides_announcement(head):  # what follows may be a chunk, of a size that nobody has seen
+                return self._reject(b"", replies.endless_line(self._hostname))
+            self._skip = octets_announced(head)
             return self._reject(b"", replies.LINE_TOO_LONG)
         # Whoever sends this is broken or tries to slip commands past a relay that sees other lines than we do.
         rejected = self._reject(b"", replies.BARE_LINE_END)

@@ -41,10 +41,10 @@ def parse_xclient(text: str) -> ClientAttributes:
     for word in text.split():
         match = _ATTRIBUTE.fullmatch(word)
         if match is None:
-            raise ValueError(f"an attribute looks like NAME=value, not {word[:40]}")
+            raise ValueError(f"an attribute looks like NAME=value, not {_shown(word)}")
         keyword = match[1].upper()
         if keyword not in _KEYWORDS:
-            raise ValueError(f"there is no attribute {keyword[:40]}")
+            raise ValueError(f"there is no attribute {_shown(keyword)}")
         if keyword in said:
             raise ValueError(f"{keyword} is given twice")
         said[keyword] = _decode(keyword, match[2])
@@ -89,18 +89,23 @@ def _address(value: str) -> str:
             return str(unmapped(address))
     except AddressValueError:
         pass
-    raise ValueError(f'an address is 192.0.2.1 or IPV6:2001:db8::1, not "{value}"')
+    raise ValueError(f'an address is 192.0.2.1 or IPV6:2001:db8::1, not "{_shown(value)}"')
 
 
 def _port(value: str) -> int:
     if not value:
         return 0
     if not _PORT.fullmatch(value) or int(value) > 65535:
-        raise ValueError(f'a port is a number up to 65535, not "{value}"')
+        raise ValueError(f'a port is a number up to 65535, not "{_shown(value)}"')
     return int(value)
 
 
 def _protocol(value: str) -> str:
     if value.upper() not in ("", "SMTP", "ESMTP"):
-        raise ValueError(f'PROTO is SMTP or ESMTP, not "{value}"')
+        raise ValueError(f'PROTO is SMTP or ESMTP, not "{_shown(value)}"')
     return value.upper()
+
+
+def _shown(text: str) -> str:
+    """How it is quoted in a reply, whose lines are short (RFC 5321 4.5.3.1.5) and in ASCII (RFC 6531 3.7.4)."""
+    return text[:40].encode("ascii", "backslashreplace").decode()

@@ -54,6 +54,11 @@ def test_only_what_some_account_can_use_is_offered(tmp_path: Path) -> None:
     assert Ground(tmp_path).auth.mechanisms(CERTIFICATE) == ()
 
 
+def test_what_an_account_may_send_as_is_known_without_its_login(ground: Ground) -> None:
+    assert ground.auth.senders("alice@EXAMPLE.org") == ALICE.senders
+    assert ground.auth.senders("bob") == ground.auth.senders("nobody") == ()
+
+
 def test_what_is_not_offered_does_not_begin(ground: Ground) -> None:
     for mechanism in ("PLAIN", "LOGIN", "EXTERNAL", "GSSAPI", ""):
         assert ground.auth.begin(mechanism, IN_THE_CLEAR) is None

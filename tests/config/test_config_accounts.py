@@ -1,5 +1,6 @@
 """The file of accounts, and what has to fit together so that logins work."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,10 @@ def test_files_are_read_when_the_relay_is_about_to_start(tmp_path: Path) -> None
     with pytest.raises(ConfigError) as error:
         check_files(load(path))
     assert str(error.value) == f"{tmp_path}/accounts.yml: cannot be read: No such file or directory"
+    os.mkfifo(tmp_path / "accounts.yml")
+    with pytest.raises(ConfigError, match="cannot be read: it is a named pipe"):
+        check_files(load(path))
+    (tmp_path / "accounts.yml").unlink()
     (tmp_path / "accounts.yml").write_text("a: {cram-md5: c}\n")
     check_files(load(path))
     assert list(read_accounts(tmp_path / "accounts.yml")) == ["a"]

@@ -1,5 +1,6 @@
 """The file of local names: what it comes to, and exactly what its operator is told of mistakes and dangers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,7 @@ def test_mistakes_of_both_files_are_told_together(tmp_path: Path) -> None:
     [
         ("none.yml", "{folder}/none.yml cannot be read: No such file or directory"),
         (".", "{folder} cannot be read: Is a directory"),
+        ("pipe", "{folder}/pipe cannot be read: it is a named pipe, and must be a file"),
         ("big.yml", "{folder}/big.yml is larger than 8MiB, as no directory is"),
         ("5", "must be the path of a file (got 5)"),
         ('"\\0"', 'must be a path without control characters (got "\\u0000")'),
@@ -226,6 +228,7 @@ def test_mistakes_of_both_files_are_told_together(tmp_path: Path) -> None:
 def test_file_that_cannot_be_read_is_told_where_it_is_named(tmp_path: Path, named: str, said: str) -> None:
     with (tmp_path / "big.yml").open("wb") as big:
         big.truncate(8 * 1024 * 1024 + 1)
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError) as error:
         load_with(tmp_path, "", MAIN.replace("directory.yml", named))
     assert str(error.value) == f"{tmp_path / 'mta.yml'}:5: directory: {said.format(folder=tmp_path)}"

@@ -1,6 +1,7 @@
 """The certificates that are shown, to Python's own TLS as the independent client over real sockets."""
 
 import errno
+import os
 import shutil
 import socket
 import ssl
@@ -408,10 +409,14 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     backwards.write_bytes(CA.cert_pem.bytes() + issued.cert_chain_pems[0].bytes())
     locked = tmp_path / "locked"
     locked.write_bytes(_with_passphrase(issued))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     for files, what in [
         ((tmp_path / "gone", key), "gone: there is no such file"),
         ((certificate, tmp_path / "gone"), "gone: there is no such file"),
         ((tmp_path, key), "is a directory"),
+        ((pipe, key), "pipe: is a named pipe"),
+        ((certificate, pipe), "pipe: is a named pipe"),
         ((empty, key), "empty: holds no certificate"),
         ((key, key), "mx.key: holds no certificate"),
         ((certificate, certificate), "mx.crt: holds no private key"),

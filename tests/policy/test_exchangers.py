@@ -236,6 +236,7 @@ def test_no_host_has_an_address(answers: list[Found], implicit: bool, reply: tup
     ("domain", "address"),
     [
         ("[192.0.2.1]", "192.0.2.1"),
+        ("[192.000.002.010]", "192.0.2.10"),
         ("[IPv6:::1]", "::1"),
         ("[ipv6:2001:DB8:0::1]", "2001:db8::1"),
         ("[IPv6:::ffff:192.0.2.1]", "::ffff:192.0.2.1"),

@@ -41,6 +41,19 @@ def test_an_over_long_line_never_becomes_a_command(step: int) -> None:
     assert lines(pieces, False) == [LineFault.TOO_LONG, b"NOOP"]
 
 
+@pytest.mark.parametrize("step", [1, 63, 64, 1000, 100000])
+def test_the_head_of_an_over_long_line_is_kept(step: int) -> None:
+    octets = b"NOOP\r\nBDAT 6 " + b"x" * 5000 + b"\r\n"
+    reader = LineReader(False)
+    found = []
+    for at in range(0, len(octets), step):
+        reader.receive(octets[at : at + step])
+        while (line := reader.next_line()) is not None:
+            found.append(line)
+    assert found == [b"NOOP", LineFault.TOO_LONG]
+    assert reader.head == b"BDAT 6 " + b"x" * 57
+
+
 @pytest.mark.parametrize(("length", "expected"), [(LONG, b"x" * LONG), (TOO_LONG, LineFault.TOO_LONG)])
 def test_the_limit_counts_the_line_end(length: int, expected: bytes | LineFault) -> None:
     assert lines([b"x" * length + b"\r\n"], False) == [expected]

@@ -33,6 +33,13 @@ ALL = [value for value in vars(replies).values() if isinstance(value, Reply)] + 
     replies.wrong_recipient(2048, "why"),
     replies.wrong_parameter("SIZE", "why"),
     replies.unknown_parameter("MAIL", "X" * 2000),
+    replies.not_your_address("s" * 254, "bob"),
+    replies.etrn_empty(LONGEST_HOST),
+    replies.etrn_started(LONGEST_HOST, 1),
+    replies.etrn_started(LONGEST_HOST, 1_000_000),
+    replies.etrn_failed(LONGEST_HOST),
+    replies.etrn_denied(LONGEST_HOST),
+    replies.etrn_unknown("#" + "r" * 64),
 ]
 
 

@@ -62,3 +62,11 @@ def test_an_unknown_client_is_never_taken_for_one_on_a_unix_socket() -> None:
     """The empty address is this machine's own, which may relay."""
     for value in ("[UNAVAILABLE]", "[TEMPUNAVAIL]"):
         assert parse_xclient(f"ADDR={value}").address
+
+
+@pytest.mark.parametrize("text", ["FOO{0}=1", "{0}", "ADDR={1}", "PORT={1}", "PROTO={1}"])
+def test_what_is_refused_is_quoted_in_ascii_and_short(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\\xe9") as error:
+        parse_xclient(text.format("é" * 200, "+C3+A9" * 200))
+    assert str(error.value).isascii()
+    assert len(str(error.value)) < 300
