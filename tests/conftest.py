@@ -2,6 +2,10 @@
 
 from hypothesis import settings
 
+from mta.net.poller import the_reactor
+
+the_reactor()  # before a test imports Twisted's: they run on the relay's own
+
 # A machine that is busy with other things must not fail a property.
 settings.register_profile("mta", deadline=None)
 settings.load_profile("mta")

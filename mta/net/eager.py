@@ -1,8 +1,10 @@
-"""TCP and Unix connections that send at once when nothing is queued.
+"""TCP and Unix connections that send, and close, at once when nothing is queued.
 
 Twisted's transports queue what is written and ask the reactor to be told when the socket can take it: one turn of the
 reactor and two calls of epoll_ctl for each reply, though the socket can nearly always take it now. These send now and
-queue what is left. Measured on a relay: 49 µs less for each message.
+queue what is left. Measured on a relay: 49 µs less for each message. In the same way they do not wait to hear that the
+socket could take nothing more before they close it; the protocol hears of it at the end of the turn, as ever not
+from within its own call.
 
 It needs to know how Twisted keeps what is queued (`dataBuffer`, `_tempDataBuffer`), which
 tests/net/test_eager.py watches. Reactors that make their own transports (the simulation's) are simply asked.
@@ -13,7 +15,13 @@ from typing import Any, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.python.failure import Failure
+
+from mta.net.poller import Poller
+
+_DONE = Failure(CONNECTION_DONE)
 
 
 class _SendsAtOnce:
@@ -39,12 +47,37 @@ class _SendsAtOnce:
         if sent < len(data):
             super().write(data[sent:])  # type: ignore[misc]
 
+    def loseConnection(self: Any, *arguments: Any) -> None:
+        if (
+            self.dataBuffer
+            or self._tempDataBuffer
+            or self.TLS
+            or self._writeDisconnected
+            or self.disconnecting
+            or self.producer is not None
+            or not (self.connected and isinstance(self.reactor, Poller))
+        ):
+            super().loseConnection(*arguments)  # type: ignore[misc]
+            return
+        self.stopReading()
+        self.disconnecting = True
+        self.reactor.at_turn_end(self._close)
 
-class _Server(_SendsAtOnce, tcp.Server):
+    def _close(self: Any) -> None:
+        if not self.connected:
+            return  # it was cut off meanwhile
+        if self.dataBuffer or self._tempDataBuffer:
+            self.disconnecting = False
+            super().loseConnection()  # type: ignore[misc]  # something was written yet: that is to arrive
+        else:
+            self.connectionLost(_DONE)
+
+
+class _Server(_SendsAtOnce, tcp.Server):  # type: ignore[misc]  # both have `disconnecting`
     pass
 
 
-class _Client(_SendsAtOnce, tcp.Client):
+class _Client(_SendsAtOnce, tcp.Client):  # type: ignore[misc]  # both have `disconnecting`
     pass
 
 
@@ -64,7 +97,7 @@ class _Connector(tcp.Connector):
         return _Client(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
-class _UnixServer(_SendsAtOnce, unix.Server):
+class _UnixServer(_SendsAtOnce, unix.Server):  # type: ignore[misc]  # both have `disconnecting`
     pass
 
 

@@ -114,6 +114,23 @@ class EagerTests(TestCase):
         await other.lost
         self.assertEqual(len(other.octets), 3_000_003)
 
+    async def test_what_is_written_behind_the_closing_arrives_too_in_the_same_turn(self) -> None:
+        one, other = await self._pair()
+        one.transport.write(b"a")
+        one.transport.loseConnection()
+        one.transport.loseConnection()
+        self.assertFalse(one.lost.called, "not from within its own call")
+        one.transport.write(b"b" * 3_000_000)
+        await other.lost
+        self.assertEqual(len(other.octets), 3_000_001)
+
+    async def test_one_that_is_cut_off_while_it_closes_is_lost_once(self) -> None:
+        one, other = await self._pair()
+        one.transport.loseConnection()
+        one.transport.abortConnection()
+        await one.lost
+        await other.lost
+
     async def test_writing_to_a_connection_that_the_peer_reset_ends_it(self) -> None:
         one, other = await self._pair()
         other.transport.abortConnection()

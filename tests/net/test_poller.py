@@ -129,3 +129,38 @@ def test_the_end_of_a_turn_comes_behind_its_events_and_before_the_next_wait() ->
         "event 1",
     ]
     assert lines[3:5] == ["end of the turn"] * 2
+
+
+def test_a_connection_closes_at_the_end_of_the_turn() -> None:
+    said = run(
+        """
+        from mta.net import eager
+        from mta.net.poller import the_reactor
+        reactor = the_reactor()
+        from twisted.internet.protocol import Factory, Protocol, ClientFactory
+
+        class Server(Protocol):
+            def dataReceived(self, data):
+                self.transport.write(data.upper())
+                self.transport.loseConnection()
+                self.asked = self.transport in reactor.getWriters()
+                print("closing", self.transport.connected, self.asked)
+            def connectionLost(self, reason):
+                print("closed", reason.type.__name__)
+
+        class Client(Protocol):
+            def connectionMade(self):
+                self.transport.write(b"bye")
+            def dataReceived(self, data):
+                print("heard", data.decode())
+            def connectionLost(self, reason):
+                print("lost", reason.type.__name__)
+                reactor.stop()
+
+        port = eager.listen(reactor, "127.0.0.1", 0, Factory.forProtocol(Server))
+        eager.connect(reactor, "127.0.0.1", port.getHost().port, ClientFactory.forProtocol(Client), 5)
+        reactor.callLater(20, reactor.stop)
+        reactor.run()
+        """
+    )
+    assert said.splitlines() == ["closing 1 False", "closed ConnectionDone", "heard BYE", "lost ConnectionDone"]
