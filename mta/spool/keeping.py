@@ -15,18 +15,14 @@ ADD_DELIVERY = """
     INSERT INTO delivery (id, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
         last_reply, sender, recipients, reverse_path) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, '', '', ?, ?, ?)
 """
-PROGRESS = """
-    SELECT size, file, EXISTS (SELECT 1 FROM delivery WHERE message = ?1),
-        EXISTS (SELECT 1 FROM event WHERE message = ?1) FROM message WHERE id = ?1
+REMOVE_IF_DONE = """
+    DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = ?1)
+    RETURNING received, size, file, envelope ->> 0, events, EXISTS (SELECT 1 FROM event WHERE message = ?1)
 """
 ADD_EVENT = "INSERT INTO event (message, ends, events) VALUES (?, ?, ?)"
 ENDS_SO_FAR = "SELECT DISTINCT ends FROM event WHERE message = ?"
-ADD_TIMELINE = """
-    INSERT INTO timeline (message, received, ended, sender, result, events)
-    SELECT id, received, ?, envelope ->> 0, ?, events || ? FROM message WHERE id = ?
-"""
-REMOVE_MESSAGE = "DELETE FROM message WHERE id = ?"
-SIZE = "SELECT size FROM message WHERE id = ?"
+ADD_TIMELINE = "INSERT INTO timeline (message, received, ended, sender, result, events) VALUES (?, ?, ?, ?, ?, ?)"
+REMOVE_MESSAGE = "DELETE FROM message WHERE id = ? RETURNING size"
 REMOVE_DELIVERIES = """
     DELETE FROM delivery WHERE message = ? RETURNING state, destination, json_array_length(recipients)
 """
@@ -86,8 +82,9 @@ def keep_notice(store: Store, notice: NewMessage) -> None:
 
 def unkeep(store: Store, message: int) -> None:
     """Take back a message whose commit failed, in case that it is there nevertheless."""
-    for (size,) in store.rows(SIZE, (message,)):
-        _remove(store, message, size)
+    for (size,) in store.rows(REMOVE_MESSAGE, (message,)):
+        store.counts["messages"] -= 1
+        store.counts["octets"] -= size
     for state, destination, recipients in store.rows(REMOVE_DELIVERIES, (message,)):
         store.counts[state] -= recipients
         store.stale[destination] = None
@@ -98,19 +95,22 @@ def unkeep(store: Store, message: int) -> None:
 def tell(store: Store, message: int, at: float, events: Sequence[Event]) -> None:
     """Add to a message's timeline. When none of its deliveries is left this is its end, and the message goes."""
     ends = _ends(events)
-    ((size, file, is_alive, has_more),) = store.rows(PROGRESS, (message,))
-    if is_alive:
+    gone = store.row(REMOVE_IF_DONE, (message,))
+    if gone is None:
         if events:
             store.db.execute(ADD_EVENT, (message, _words(ends), events_to_json(events)))
         return
-    text = events_to_json((*events, Event(at, "ended", {})))
+    received, size, file, sender, begun, has_more = gone
+    told = events_to_json((*events, Event(at, "ended", {})))
     if has_more:
-        store.db.execute(ADD_EVENT, (message, _words(ends), text))
-        text = ""
+        store.db.execute(ADD_EVENT, (message, _words(ends), told))
         for (words,) in store.rows(ENDS_SO_FAR, (message,)):
             ends.update(words.split())
-    store.db.execute(ADD_TIMELINE, (at, _words(ends), text, message))
-    _remove(store, message, size)
+    else:
+        begun += told
+    store.db.execute(ADD_TIMELINE, (message, received, at, sender, _words(ends), begun))
+    store.counts["messages"] -= 1
+    store.counts["octets"] -= size
     if file:
         store.gone.append(message)
 
@@ -120,14 +120,8 @@ def addresses(recipients: Iterable[Recipient]) -> list[str]:
     return [one.address for one in recipients]
 
 
-def _remove(store: Store, message: int, size: int) -> None:
-    store.db.execute(REMOVE_MESSAGE, (message,))
-    store.counts["messages"] -= 1
-    store.counts["octets"] -= size
-
-
 def _ends(events: Iterable[Event]) -> set[str]:
-    return {event.kind for event in events}.intersection(ENDS)
+    return {event.kind for event in events if event.kind in ENDS}
 
 
 def _words(ends: set[str]) -> str:
