@@ -12,11 +12,14 @@ import errno
 import sys
 from collections.abc import Callable
 from functools import partial
+from select import EPOLLIN
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.python import log
 
 Call = Callable[[], None]
 
@@ -46,10 +49,25 @@ class Poller(EPollReactor):
             raise
         for descriptor, event in events:
             selectable = self._selectables.get(descriptor)
-            if selectable is not None:  # an event before this one may have closed it
+            if selectable is None:
+                continue  # an event before this one may have closed it
+            if event == EPOLLIN and isinstance(selectable, Connection):
+                self._read(selectable)
+            else:
                 self._doReadOrWrite(selectable, descriptor, event)
         if self._last:
             self._end_turn()
+
+    def _read(self, connection: Connection) -> None:
+        """What most events come to: as in `_doReadOrWrite`, for a connection, which knows whether it is open."""
+        why: BaseException | None
+        try:
+            why = connection.doRead()
+        except BaseException as error:
+            why = error
+            log.err()
+        if why:
+            self._disconnectSelectable(connection, why, True)
 
     def _end_turn(self) -> None:
         calls, self._last = self._last, []
