@@ -129,14 +129,14 @@ class InboundProtocol(Protocol):
         self._going = True
         while not (self._waiting or self._gone):
             event = session.next_event()
+            if event is NEED_OCTETS:
+                break
             if isinstance(event, Content):
                 self._content_octets += len(event.octets)
                 behind = conversation.content(event)
                 if behind is not None:
                     self._wait_for_disk(behind)
                 continue
-            if event is NEED_OCTETS:
-                break
             answered = True
             if isinstance(event, Rejected):
                 self._door.rejected(self, event)

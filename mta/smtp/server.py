@@ -149,11 +149,12 @@ class ServerSession:
             self._state = State.LOGIN
             self._send(reply)
             return
-        accepted = reply.code == 354 if step.accepted is State.CONTENT else reply.is_positive
-        if accepted and step is END_OF_CONTENT:
-            self._bad_commands = self._idle_commands = self._refusals = 0
-        elif not accepted:
+        code = reply.code
+        accepted = code == 354 if step.accepted is State.CONTENT else 200 <= code < 300
+        if not accepted:
             self._refusals += 1
+        elif step is END_OF_CONTENT:
+            self._bad_commands = self._idle_commands = self._refusals = 0
         self._state = state = step.accepted if accepted else step.refused
         if state is State.CONTENT:
             self._reader = ContentReader(self.settings.bare_lf, self.settings.message_size)
