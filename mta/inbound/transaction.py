@@ -94,7 +94,7 @@ class Transaction:
             return replies.TOO_MANY_RECIPIENTS
         path = command.forward_path
         sender, address = self._sender, path.address
-        if not (self._asked.smtputf8 or _is_ascii(command)):
+        if not (self._asked.smtputf8 or _is_ascii(address, command)):
             return replies.NON_ASCII_ADDRESS
         judged = address
         if path.route:
@@ -219,9 +219,9 @@ class Transaction:
         self._visitor.refused(why, sender=self._sender, to=recipient)
 
 
-def _is_ascii(command: Rcpt) -> bool:
+def _is_ascii(address: str, command: Rcpt) -> bool:
     """Can it be without SMTPUTF8? That is agreed on at MAIL, so no line of RCPT can tell by itself (RFC 6531 3.4)."""
-    path, given = command.forward_path, command.parameters
-    if not (path.address.isascii() and (not path.route or "".join(path.route).isascii())):
+    route, given = command.forward_path.route, command.parameters
+    if not (address.isascii() and (not route or "".join(route).isascii())):
         return False
     return not given or given.get("ORCPT", "").isascii()

@@ -78,7 +78,8 @@ class Mail(NamedTuple):
 
     size: octets, before transparency. eight_bit: BODY=8BITMIME is to be said where the peer knows it. dotted: some
     line begins with a dot. blocks: the content, from its beginning at every call. binary: it need not have lines and
-    goes as it is, in a chunk. unfit: why it cannot go to this peer whatever the peer says.
+    goes as it is, in a chunk. unfit: why it cannot go to this peer whatever the peer says. plain: its paths are known
+    to be printable ASCII, which any peer takes.
     """
 
     reverse_path: str
@@ -90,6 +91,7 @@ class Mail(NamedTuple):
     binary: bool = False
     wishes: Wishes = NO_WISHES
     unfit: OwnReply | None = None
+    plain: bool = False
 
 
 class Objection(NamedTuple):
@@ -110,7 +112,8 @@ def commands(peer: Peer, mail: Mail, asked: Sequence[int]) -> list[bytes]:
     """MAIL, and RCPT for each of these recipients, with the parameters that the peer knows."""
     known, wishes = peer.extensions, mail.wishes
     paths = [mail.forward_paths[index] for index in asked]
-    utf8 = peer.takes_utf8 and (wishes.utf8 or not "".join((mail.reverse_path, *paths)).isascii())
+    wide = not (mail.plain or "".join((mail.reverse_path, *paths)).isascii())
+    utf8 = peer.takes_utf8 and (wishes.utf8 or wide)
     parameters = b" SIZE=%d" % mail.size if "SIZE" in known else b""
     if mail.binary:
         parameters += b" BODY=BINARYMIME"
@@ -138,7 +141,7 @@ def objection_to_mail(peer: Peer, mail: Mail) -> Objection | None:
         return Objection(OwnReply(552, "5.3.4", (text,)))
     if mail.binary and not peer.takes_binary:
         return Objection(OwnReply(554, "5.6.3", (f"binary content, and {peer.name} does not offer BINARYMIME",)))
-    unfit = _unfit(peer, mail.reverse_path, "reverse-path", "5.1.7")
+    unfit = None if mail.plain else _unfit(peer, mail.reverse_path, "reverse-path", "5.1.7")
     if unfit is not None:
         return Objection(unfit)
     return _objection_to_wishes(peer, mail.wishes) if mail.wishes is not NO_WISHES else None

@@ -90,14 +90,8 @@ def deliver(peer: Peer, mail: Mail, after: Next = Next.MAIL) -> Dialogue[Deliver
     objection = objection_to_mail(peer, mail)
     if objection is not None:
         return Delivery([_not_asked(objection)] * len(mail.forward_paths), after)
-    endings: dict[int, Ending] = {}
-    waiting: list[int] = []
-    for index, path in enumerate(mail.forward_paths):
-        unfit = objection_to_rcpt(peer, path)
-        if unfit is None:
-            waiting.append(index)
-        else:
-            endings[index] = Ending(How.OURS, unfit, Stage.RCPT)
+    endings = {} if mail.plain else _unfit(peer, mail)
+    waiting = [index for index in range(len(mail.forward_paths)) if index not in endings]
     while waiting:
         asked, waiting = _share(peer, mail, waiting)
         if not asked:
@@ -123,6 +117,12 @@ def deliver(peer: Peer, mail: Mail, after: Next = Next.MAIL) -> Dialogue[Deliver
     if peer.allowance is not None and not peer.allowance.mails and after is not Next.NOTHING:
         after = Next.LEAVE
     return Delivery(_in_order(endings), after)
+
+
+def _unfit(peer: Peer, mail: Mail) -> dict[int, Ending]:
+    """The recipients for whom the peer is not asked, by index."""
+    objections = {index: objection_to_rcpt(peer, path) for index, path in enumerate(mail.forward_paths)}
+    return {index: Ending(How.OURS, why, Stage.RCPT) for index, why in objections.items() if why is not None}
 
 
 def _not_asked(objection: Objection) -> Ending:

@@ -42,10 +42,13 @@ class Parcel:
         envelope, content = self._envelope, self._content
         self.notes = ()
         sender, paths = envelope.sender, [recipient.address for recipient in recipients]
-        if not peer.takes_utf8:
+        letters = "".join((sender, *paths))
+        is_plain = letters.isascii() and letters.isprintable()
+        if not (is_plain or peer.takes_utf8):
             sender, paths = within_ascii(sender), [within_ascii(path) for path in paths]
         eight_bit = envelope.eight_bit or envelope.body == "8BITMIME"
-        mail = Mail(sender, paths, content.size, eight_bit, envelope.dotted, content.blocks, self._is_binary)
+        blocks, is_binary = content.blocks, self._is_binary
+        mail = Mail(sender, paths, content.size, eight_bit, envelope.dotted, blocks, is_binary, plain=is_plain)
         if self._has_wishes:
             try:
                 mail = mail._replace(wishes=self._wishes(peer, recipients, now))
