@@ -8,7 +8,9 @@ write. What Twisted itself has to say (failures, above all) goes to the same pla
 import hashlib
 import io
 import json
+import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -83,6 +85,14 @@ class LineWriter:
         if not self._lines:
             self._at_turn_end(self.flush)
         self._lines.append(line)
+
+    def shareable(self) -> int | None:
+        """A descriptor that other processes can write whole lines to beside us; None where only a file would do."""
+        try:
+            descriptor = self._file.fileno()
+        except (OSError, ValueError):
+            return None
+        return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
     def close(self) -> None:
         """Write what has gathered, and let go of the file."""

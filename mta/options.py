@@ -1,7 +1,6 @@
 """`twistd mta start`: from the command line to a relay that twistd can run, or to a sentence that says why not."""
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,19 +8,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
 from mta.config.load import check_files, find, load
-from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.maillog import LineWriter
 from mta.net.poller import the_reactor
 from mta.service import CannotStart, Ground, Relay
-
-# New objects between two collections: a few hundred sessions' worth. Python's own 700 costs several percent.
-_GARBAGE = 20_000
+from mta.workers.process import spare_collector
+from mta.workers.supervisor import Supervisor, workers_of
 
 
 class StartOptions(usage.Options):
@@ -42,32 +39,32 @@ class Options(usage.Options):
             raise usage.UsageError("say what to do: twistd mta start [--config FILE]")
 
 
-class StartedByTwistd(Relay):
-    """The relay as twistd runs it: what keeps it from starting is told in a sentence, without a traceback."""
+class _StartedByTwistd(MultiService):
+    """Something that twistd runs: what keeps it from starting is told in a sentence, without a traceback."""
 
-    def __init__(self, config: Config, ground: Ground, twistd: Mapping[str, Any]) -> None:
-        super().__init__(config, ground)
+    _twistd: Mapping[str, Any]
+    _to_tell: int | None
+
+    def begun_by(self, twistd: Mapping[str, Any]) -> None:
+        """Remember how twistd was called."""
         self._twistd = twistd
         # The daemon has no standard error any more when it finds out that it cannot start; whoever started it has.
-        self._to_tell: int | None = None
+        self._to_tell = None
         if not twistd.get("nodaemon"):
             with suppress(OSError):  # there may be none
                 self._to_tell = os.dup(2)
 
     def privilegedStartService(self) -> None:
-        """As in `Relay`."""
+        """As in `Relay` and `Supervisor`."""
         with self._in_a_sentence():
             super().privilegedStartService()
 
     def startService(self) -> None:
-        """As in `Relay`."""
+        """As in `Relay` and `Supervisor`."""
         with self._in_a_sentence():
             super().startService()
         self._tell("")
-        # What is here now stays; what a message makes is nearly all gone when it is, without the collector's help.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GARBAGE)
+        spare_collector()
 
     @contextmanager
     def _in_a_sentence(self) -> Iterator[None]:
@@ -92,6 +89,14 @@ class StartedByTwistd(Relay):
             self._to_tell = None
 
 
+class StartedRelay(_StartedByTwistd, Relay):
+    """The relay in one process."""
+
+
+class StartedSupervisor(_StartedByTwistd, Supervisor):
+    """The relay in several."""
+
+
 def makeService(options: Options) -> IService:
     """The relay, as twistd runs it. A wrong configuration never starts: its mistakes are printed, exit status 1."""
     reactor = the_reactor()  # not before: twistd may have been told to choose one
@@ -102,11 +107,18 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
+    sink, workers = _log_of(twistd, reactor), workers_of(config)
+    service: StartedRelay | StartedSupervisor
     try:
-        return StartedByTwistd(config, Ground(reactor, sink=_log_of(twistd, reactor)), twistd)
+        if workers == 1:
+            service = StartedRelay(config, Ground(reactor, sink=sink))
+        else:
+            service = StartedSupervisor(config, reactor, sink, workers)
     except CannotStart as error:
         sys.stderr.write(f"mta: {error}\n")
         raise SystemExit(1) from None
+    service.begun_by(twistd)
+    return service
 
 
 def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:

@@ -30,6 +30,7 @@ from mta.config.reading import read_password
 from mta.delivery.attempt import Means
 from mta.delivery.manager import Manager
 from mta.delivery.notifier import Notifier
+from mta.delivery.turns import Bounds
 from mta.dns.resolver import ThreadedResolver
 from mta.inbound.door import Doorkeeper, DoorLimits
 from mta.inbound.house import House
@@ -41,6 +42,7 @@ from mta.interfaces import IAuthentication, ICheck, IResolver, SpoolBroken
 from mta.maillog import LineWriter, MailLog, Observer
 from mta.net import eager
 from mta.net.local import is_local
+from mta.net.tally import Alone, Tally
 from mta.net.threads import NoThreads, PooledThreads
 from mta.net.tls import ServerTls, TlsProblem
 from mta.policy.addressing import Addressing
@@ -75,12 +77,38 @@ def threaded_resolver(reactor: Any, config: Config) -> ThreadedResolver:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Which of the processes of a relay this is. What all of them may do together they share.
+
+    number: from 0; it has the queue file of this number. of: how many there are. sockets: descriptors of listening
+    sockets to take over, in the order of the listeners; () to make them. tally: counts connections with the others.
+    key: a secret that all of them have; None for one of our own. holder: the process that an operator should know of
+    as the one that has the spool; None for this one.
+    """
+
+    number: int = 0
+    of: int = 1
+    sockets: tuple[int, ...] = ()
+    tally: Tally | Alone = field(default_factory=Alone)
+    key: bytes | None = None
+    holder: int | None = None
+
+    def share(self, whole: int) -> int:
+        """Our part of something, and never nothing."""
+        return max(1, whole // self.of)
+
+    def mark(self) -> int | None:
+        """Our number, where a line of the log has to say which one of several has written it."""
+        return self.number if self.of > 1 else None
+
+
+@dataclass(frozen=True)
 class Ground:
     """What a relay stands on. The real thing by default; the simulation brings its own of each.
 
     sink: where the lines of the log go; None for Twisted's own log. vfs: the name of the SQLite VFS under the queue
     file. inline: no threads. resolver: makes whoever asks the DNS. poll: seconds between two looks whether an operator
-    has changed something in the queue.
+    has changed something in the queue. place: beside whom it stands.
     """
 
     reactor: Any
@@ -91,6 +119,7 @@ class Ground:
     inline: bool = False
     resolver: Callable[[Any, Config], IResolver] = threaded_resolver
     poll: float = 1.0
+    place: Place = field(default_factory=Place)
 
 
 class Relay(MultiService):
@@ -100,14 +129,22 @@ class Relay(MultiService):
         super().__init__()
         self.config = config
         self._ground = ground
-        reactor, chance = ground.reactor, ground.chance
+        reactor, chance, place = ground.reactor, ground.chance, ground.place
         hostname, postmaster = config.hostname, config.postmaster
         routing, retry, directory = config.routing(), config.retry_policy(), config.directory()
         addressing = Addressing(directory, routing, postmaster)
 
-        self.log = MailLog(ground.sink or _to_twisted, reactor, config.log.format, config.log.addresses)
+        self.log = MailLog(ground.sink or to_twisted, reactor, config.log.format, config.log.addresses)
         self.spool = SqliteSpool(
-            config.spool, reactor, reactor.seconds, disk=ground.disk, vfs=ground.vfs, inline=ground.inline
+            config.spool,
+            reactor,
+            reactor.seconds,
+            worker=place.number,
+            workers=place.of,
+            holder=place.holder,
+            disk=ground.disk,
+            vfs=ground.vfs,
+            inline=ground.inline,
         )
         self.resolver = ground.resolver(reactor, config)
         self.pool = Pool(reactor)
@@ -131,11 +168,14 @@ class Relay(MultiService):
             chance=chance,
             log=self.log.event,
         )
-        windows = WindowLimits(pauses=pauses_within(config.retry.after))
-        self.manager = Manager(means, windows, config.history, poll=ground.poll)
+        windows = WindowLimits(
+            place.share(WindowLimits.initial), place.share(WindowLimits.maximum), pauses_within(config.retry.after)
+        )
+        bounds = Bounds(deliveries=place.share(Bounds.deliveries))
+        self.manager = Manager(means, windows, config.history, bounds, poll=ground.poll)
         limits = config.limits
         self.door = Doorkeeper(
-            reactor, hostname, DoorLimits(limits.connections, limits.connections_per_client), self.log
+            reactor, hostname, DoorLimits(limits.connections, limits.connections_per_client), self.log, place.tally
         )
         self._authentication = self._who_may_log_in()
         self._porch = Porch(reactor, self.log)
@@ -159,7 +199,7 @@ class Relay(MultiService):
             authentication=self._authentication,
             checks=checks,
         )
-        self._listeners = [self._listener(entry) for entry in config.listen]
+        self._listeners = [self._listener(number, entry) for number, entry in enumerate(config.listen)]
         self._renewal = LoopingCall(self._renew)
         self._renewal.clock = reactor
 
@@ -171,8 +211,7 @@ class Relay(MultiService):
 
     def privilegedStartService(self) -> None:
         """What may take root: ports below 1024, and as many open files as the system lets us have."""
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        open_many_files()
         self.spool.prepare()
         self._bind()
         super().privilegedStartService()
@@ -190,7 +229,8 @@ class Relay(MultiService):
                 for warning in one.warnings:
                     self.log.event("alarm", why=warning)
             self._renewal.start(RENEWAL, now=False)
-        self.log.event("started", hostname=self.config.hostname, queued=recovered.messages, unknown=recovered.unknown)
+        found = {"queued": recovered.messages, "unknown": recovered.unknown}
+        self.log.event("started", hostname=self.config.hostname, worker=self._ground.place.mark(), **found)
         super().startService()
 
     def stopService(self) -> "Deferred[None]":
@@ -209,7 +249,7 @@ class Relay(MultiService):
         await self.pool.stop(FAREWELL)
         await self.spool.stop()
         await self.resolver.stop()
-        self.log.event("stopped", hostname=self.config.hostname)
+        self.log.event("stopped", hostname=self.config.hostname, worker=self._ground.place.mark())
         stopped = super().stopService()
         if stopped is not None:
             await stopped
@@ -224,10 +264,10 @@ class Relay(MultiService):
             except (CannotListenError, OSError) as error:  # the latter from the lock beside a Unix socket
                 for other in self._listeners:
                     other.close()
-                raise CannotStart(f"cannot listen on {listener.name}: {_reason(error)}") from error
+                raise cannot_listen(listener.name, error) from error
 
-    def _listener(self, entry: ListenerEntry) -> Listener:
-        address, reactor = entry.address, self._ground.reactor
+    def _listener(self, number: int, entry: ListenerEntry) -> Listener:
+        address, reactor, sockets = entry.address, self._ground.reactor, self._ground.place.sockets
         tls = self._certificate(entry.client_ca) if entry.tls != "none" else None
         manners = Manners(
             tls=entry.tls if tls is not None else "none",
@@ -245,6 +285,8 @@ class Relay(MultiService):
         )
 
         def listen(factory: Factory) -> IListeningPort:
+            if sockets:
+                return eager.adopt(reactor, sockets[number], factory)
             if address.path:
                 return eager.listen_unix(reactor, address.path, factory)
             return eager.listen(reactor, address.host, address.port, factory)
@@ -266,8 +308,19 @@ class Relay(MultiService):
         if sources.dovecot is not None:
             socket = UNIXClientEndpoint(reactor, str(sources.dovecot))
             dovecot = Dovecot(socket.connect, reactor)
-        threads = NoThreads() if self._ground.inline else PooledThreads(reactor, "passwords", AT_ONCE, LONGEST_LINE)
-        return Authentication(reactor, self.log.event, threads, self.config.hostname, file, dovecot)
+        place = self._ground.place
+        at_once, line = place.share(AT_ONCE), place.share(LONGEST_LINE)
+        threads = NoThreads() if self._ground.inline else PooledThreads(reactor, "passwords", at_once, line)
+        return Authentication(
+            reactor,
+            self.log.event,
+            threads,
+            self.config.hostname,
+            file,
+            dovecot,
+            key=place.key,
+            several=place.of > 1,
+        )
 
     def _certificate(self, client_ca: Path | None) -> ServerTls | None:
         """What listeners show; None where the configuration names no certificate. Raises `CannotStart`."""
@@ -314,8 +367,20 @@ def _logins(config: Config) -> Logins:
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with
 
 
-def _to_twisted(line: str) -> None:
+def to_twisted(line: str) -> None:
+    """Where lines go that Twisted's own log takes."""
     _logger.info("{line}", line=line)
+
+
+def open_many_files() -> None:
+    """Have as many open files as the system lets us have."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def cannot_listen(name: str, error: CannotListenError | OSError) -> CannotStart:
+    """What to say where an address cannot be listened on."""
+    return CannotStart(f"cannot listen on {name}: {_reason(error)}")
 
 
 def _reason(error: CannotListenError | OSError) -> str:

@@ -36,7 +36,8 @@ class Authentication:
     """Both sources of accounts, either of which can be missing, behind the mechanisms that they allow.
 
     log: `MailLog.event`; each login that fails is a line "login-failed", or "login-not-checked" where that is not the
-    client's doing. nonce: makes what must never come twice; key: a secret of this process.
+    client's doing. nonce: makes what must never come twice; key: a secret of this process, or of all that answer the
+    same clients; several: there are others that do.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class Authentication:
         dovecot: Dovecot | None = None,
         nonce: Callable[[], str] = _nonce,
         key: bytes | None = None,
+        several: bool = False,
     ) -> None:
         self._clock = clock
         self._log = log
         self._hostname = hostname
         self._nonce = nonce
-        self._judge = Judge(clock, threads, accounts, dovecot, key or token_bytes(32))
+        self._judge = Judge(clock, threads, accounts, dovecot, key or token_bytes(32), several)
 
     def mechanisms(self, client: LoginFrom) -> tuple[str, ...]:
         """The mechanisms that some account can use, the strongest first. PLAIN and LOGIN only where the client may."""

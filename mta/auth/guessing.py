@@ -20,6 +20,10 @@ class Patience(NamedTuple):
     free: int
     most: int
 
+    def halved(self) -> "Patience":
+        """Half of it; what costs nothing is rounded up."""
+        return Patience((self.free + 1) // 2, self.most // 2)
+
 
 # Somebody's mail program with an old password tries for ever; an office has many of those behind one address.
 WITH_ACCOUNT: Final = Patience(free=3, most=10)
@@ -50,7 +54,13 @@ class Guess(NamedTuple):
 class Guessing:
     """The counts. Times are seconds since 1970. Of each kind only the last 20,000 are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, several: bool = False) -> None:
+        """several: other processes count the same clients, each what comes to it; so each allows half as much.
+
+        It is half, however many they are: the attempts of somebody who mistypes may all come to one of them.
+        """
+        self._with_account = WITH_ACCOUNT.halved() if several else WITH_ACCOUNT
+        self._by_address = BY_ADDRESS.halved() if several else BY_ADDRESS
         self._networks: OrderedDict[Hashable, _Count] = OrderedDict()
         self._pairs: OrderedDict[Hashable, _Count] = OrderedDict()
         self._trusted: OrderedDict[Hashable, float] = OrderedDict()
@@ -63,9 +73,9 @@ class Guessing:
         """
         network = network_of(address)
         pair = (network, account)
-        counts = [(WITH_ACCOUNT, self._count(self._pairs, pair, now))] if account else []
+        counts = [(self._with_account, self._count(self._pairs, pair, now))] if account else []
         if self._trusted.get(pair, 0.0) <= now:
-            counts.append((BY_ADDRESS, self._count(self._networks, network, now)))
+            counts.append((self._by_address, self._count(self._networks, network, now)))
         if any(count.failures >= patience.most for patience, count in counts):
             return None
         delay = max((_delay(patience, count.failures) for patience, count in counts), default=0.0)

@@ -38,18 +38,24 @@ class Refused(Exception):
 class Judge:
     """What all exchanges share. Either source can be missing; names that are not in the file are Dovecot's.
 
-    key: a secret that only this process has.
+    key: a secret of the relay's own. several: other processes judge the same clients.
     """
 
     def __init__(
-        self, clock: IReactorTime, threads: Threads, accounts: AccountsFile | None, dovecot: Dovecot | None, key: bytes
+        self,
+        clock: IReactorTime,
+        threads: Threads,
+        accounts: AccountsFile | None,
+        dovecot: Dovecot | None,
+        key: bytes,
+        several: bool = False,
     ) -> None:
         self._clock = clock
         self._threads = threads
         self._accounts = accounts
         self._dovecot = dovecot
         self._key = key
-        self._guessing = Guessing()
+        self._guessing = Guessing(several)
         self._remembered = Remembered(key)
         self._delays: set[Deferred[None]] = set()
         self._stopped = False

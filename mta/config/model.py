@@ -289,9 +289,9 @@ class Config(Section):
         description="Who gets mail for postmaster and bounces that cannot be delivered. Default: postmaster@hostname.",
     )
     spool: Annotated[Path, PlainValidator(rules.spool)] = Field(description="The folder that the queue is kept in.")
-    workers: Annotated[
-        int | Literal["auto"], PlainValidator(rules.workers), only(1, lacking="several worker processes")
-    ] = Field(default=1, description="Processes; auto for one per core.")
+    workers: Annotated[int | Literal["auto"], PlainValidator(rules.workers)] = Field(
+        default=1, description="Processes; auto for one per core."
+    )
     listen: Annotated[tuple[Listener, ...], AfterValidator(rules.each_address_once)] = Field(
         default=(Listener.model_validate({"address": "127.0.0.1:2525"}),), description="Where mail comes in."
     )

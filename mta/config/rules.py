@@ -23,6 +23,9 @@ from mta.smtp.reply import Reply
 # Top-level names that are for use inside a house (RFC 2606, RFC 6762 G, ICANN's "internal"): wildcards there are safe.
 _HOUSE_NAMES = frozenset({"corp", "example", "home", "internal", "invalid", "lan", "local", "localhost", "test"})
 
+# Far more than one machine's disk has use for; queue ids have room for 255.
+MOST_WORKERS = 64
+
 
 class AccountSources(NamedTuple):
     """Who is asked about logins, in this order: the file, then the auth socket of a Dovecot."""
@@ -177,8 +180,8 @@ def workers(value: object) -> int | str:
     """A number of processes, or "auto"."""
     if value == "auto":
         return "auto"
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError("must be a number of processes from 1, or auto")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_WORKERS:
+        raise ValueError(f"must be a number of processes from 1 to {MOST_WORKERS}, or auto")
     return value
 
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol
 
 from mta.maillog import MailLog
+from mta.net.tally import Alone, Tally
 from mta.smtp import replies
 from mta.smtp.events import Rejected
 from mta.smtp.limits import SERVER_COMMAND, SERVER_CONTENT
@@ -64,13 +65,22 @@ class DoorLimits:
 class Doorkeeper:
     """Counts the sessions of all listeners, cuts off those that take too long, and sees them out at the end."""
 
-    def __init__(self, reactor: IReactorTime, hostname: str, limits: DoorLimits, log: MailLog) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        hostname: str,
+        limits: DoorLimits,
+        log: MailLog,
+        tally: Tally | Alone = Alone(),  # noqa: B008  it has no state
+    ) -> None:
+        """tally: counts together with other processes that the same limits hold for."""
         self.hostname = hostname
         self.limits = limits
         self.now = reactor.seconds
         self.open = True
         self._reactor = reactor
         self._log = log
+        self._tally = tally
         self._sessions: set[Session] = set()
         self._clients: Counter[str] = Counter()
         self._refusing = 0
@@ -91,11 +101,13 @@ class Doorkeeper:
         """Why a client at this address is not let in, if so."""
         if not self.open:
             return replies.shutting_down(self.hostname)
-        if len(self._sessions) >= self.limits.connections:
+        if len(self._sessions) + self._tally.elsewhere() >= self.limits.connections:
             return replies.too_many_connections(self.hostname)
         # A Unix socket tells no client from another; who may use it is for the rights of its folder to say.
-        if address and self._clients[address] >= self.limits.connections_per_client:
-            return replies.too_many_from_client(self.hostname)
+        if address:
+            theirs = self._clients[address] + self._tally.elsewhere_from(address)
+            if theirs >= self.limits.connections_per_client:
+                return replies.too_many_from_client(self.hostname)
         return None
 
     def refuse(self, address: str, reply: Reply) -> Protocol | None:
@@ -111,6 +123,7 @@ class Doorkeeper:
         """A session has begun."""
         self._sessions.add(session)
         self._clients[session.client] += 1
+        self._tally.change(session.client, +1)
         if self._sweep is None:
             self._sweep = self._reactor.callLater(_SWEEP, self._look_round)
 
@@ -118,6 +131,7 @@ class Doorkeeper:
         """A session has ended."""
         self._sessions.discard(session)
         self._clients[session.client] -= 1
+        self._tally.change(session.client, -1)
         if not self._clients[session.client]:
             del self._clients[session.client]
         if not self._sessions and self._emptied is not None:

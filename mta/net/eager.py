@@ -114,8 +114,27 @@ class _UnixServer(_SendsAtOnce, unix.Server):  # type: ignore[misc]  # both have
     pass
 
 
-class _UnixPort(unix.Port):
+class UnixPort(unix.Port):
+    """A Unix socket whose connections send at once."""
+
     transport = _UnixServer
+
+
+class _AdoptedUnixPort(UnixPort):
+    """One that another process has made, keeps, and will remove."""
+
+    def startListening(self: Any) -> None:
+        tcp._reservedFD.reserve()
+        self._shouldShutdown = False
+        self.socket, self._preexistingSocket = self._preexistingSocket, None
+        self.fileno = self.socket.fileno
+        self.factory.doStart()
+        self.connected = True
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Any) -> None:
+        tcp.Port.connectionLost(self, reason)
 
 
 def listen(reactor: Any, address: str, port: int, factory: Any, backlog: int = 1024) -> IListeningPort:
@@ -131,7 +150,19 @@ def listen_unix(reactor: Any, path: str, factory: Any, backlog: int = 1024) -> I
     """Listen on a Unix socket that everybody on this machine may use. Raises `CannotListenError`."""
     if not isinstance(reactor, PosixReactorBase):
         return cast(IListeningPort, reactor.listenUNIX(path, factory, backlog=backlog, mode=0o666, wantPID=True))
-    listening = _UnixPort(path.encode(), factory, backlog, 0o666, reactor, wantPID=1)
+    listening = UnixPort(path.encode(), factory, backlog, 0o666, reactor, wantPID=1)
+    listening.startListening()
+    return cast(IListeningPort, listening)
+
+
+def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
+    """Accept from a listening socket that another process has made. The descriptor is ours from now on."""
+    with socket.socket(fileno=descriptor) as theirs:
+        listening = (
+            _AdoptedUnixPort._fromListeningDescriptor(reactor, descriptor, factory)
+            if theirs.family == socket.AF_UNIX
+            else _Port._fromListeningDescriptor(reactor, descriptor, theirs.family, factory)
+        )
     listening.startListening()
     return cast(IListeningPort, listening)
 

@@ -19,10 +19,12 @@
     an operator's verb has returned         what it changed, or the wish   the same; a wish is granted at once, since
                                             on what is being tried         the try has ended
     clean stop                              claims are put back            nothing is unknown
+    moved from a file that is left over     in the old file, in both, or   it is in one of them, as it was
+                                            in the new one
 
 Where to read on: `sqlite` translates `ISpool` into operations, `reception` gathers a message, `writer` and `batches`
 make commits of operations, `store` is a queue file, `keeping claims settling rushing` are what workers do to it, `desk`
 is the operator's side with `verbs listing history matching`, `wishes` what an operator asks for during a try, `content`
-keeps octets, `database` opens, checks and upgrades files, `folder` says where they are, `disk` is what is asked of a
-file system, `memory` is the twin with `memory_rows`.
+keeps octets, `adoption` moves what workers have left that there are no more, `database` opens, checks and upgrades
+files, `folder` says where they are, `disk` is what is asked of a file system, `memory` is the twin with `memory_rows`.
 """

@@ -20,7 +20,8 @@ from mta.spool.store import Store
 
 Result = TypeVar("Result")
 
-_HARMLESS = (apsw.FullError, apsw.BusyError, apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError)
+# Errors after which all is as it was before the transaction.
+HARMLESS = (apsw.FullError, apsw.BusyError, apsw.ConstraintError, apsw.MismatchError, apsw.SQLError, apsw.TooBigError)
 
 _log = Logger()
 
@@ -121,7 +122,7 @@ class Committer:
 
     def _failed(self, store: Store, batch: Batch, error: Exception) -> None:
         """A batch was rolled back: who is to blame, and what of it can be done all the same."""
-        if isinstance(error, apsw.Error) and not isinstance(error, _HARMLESS):
+        if isinstance(error, apsw.Error) and not isinstance(error, HARMLESS):
             self._distrust(store, batch, error)
         elif len(batch) == 1 or isinstance(error, apsw.BusyError):  # it has been waited for long enough
             for operation in batch:

@@ -97,6 +97,12 @@ class ContentFiles:
                 removed += 1
         return removed
 
+    def clear(self) -> None:
+        """Remove all of them, for good."""
+        if self.disk.exists(self._folder):
+            self.sweep(lambda message: False)
+            self.sync_names()
+
     def make_folder(self) -> None:
         """Make the folder unless it is there."""
         self.disk.make_folder(self._folder)

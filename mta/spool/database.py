@@ -97,6 +97,12 @@ def attach(path: Path, vfs: str | None) -> apsw.Connection:
     return db
 
 
+def peek(path: Path, vfs: str | None) -> apsw.Connection:
+    """Open a queue file to look for a moment at what all schemas have. Raises `apsw.Error` and `Damaged`."""
+    require_sqlite()
+    return _connect(path, vfs)
+
+
 def reopen(path: Path, vfs: str | None) -> apsw.Connection:
     """Open our queue file again after an error, and check it. Raises `SpoolBroken`; nothing is set aside."""
     db = attach(path, vfs)
@@ -112,7 +118,7 @@ def set_aside(path: Path, disk: Disk, why: str) -> SpoolBroken:
     """Rename a damaged file and its companions. Returns what to raise, which tells the operator what to do."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for old, new in zip([path, *_companions(path)], [aside, *_companions(aside)], strict=True):
+    for old, new in zip([path, *companions(path)], [aside, *companions(aside)], strict=True):
         if disk.exists(old):
             disk.rename(old, new)
     sqlite = f"{sys.executable} -m apsw"
@@ -172,7 +178,7 @@ def _trust(db: apsw.Connection) -> None:
 
 def _make(path: Path, disk: Disk, vfs: str | None) -> None:
     draft = path.with_name(f"{path.name}.new")
-    for leftover in (draft, *_companions(draft), draft.with_name(f"{draft.name}-journal")):
+    for leftover in (draft, *companions(draft), draft.with_name(f"{draft.name}-journal")):
         disk.unlink(leftover)
     disk.create(draft).close()  # so that it is private from the beginning, and its companions as well
     db = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=vfs)
@@ -216,11 +222,15 @@ def _value(db: apsw.Connection, statement: str) -> Any:
     return value
 
 
-def _companions(path: Path) -> list[Path]:
+def companions(path: Path) -> list[Path]:
+    """The files that SQLite keeps beside a queue file while it is open."""
     return [path.with_name(path.name + suffix) for suffix in _COMPANIONS]
 
 
 def _refuse_orphans(path: Path, disk: Disk) -> None:
-    """A write-ahead log without its database would be read into the new one."""
-    if disk.exists(path.with_name(f"{path.name}-wal")):
-        raise Damaged("it has gone, but its -wal is still there")
+    """A write-ahead log without its database would be read into the new one. An empty one is not meant."""
+    log = path.with_name(f"{path.name}-wal")
+    if disk.exists(log):
+        if next(disk.read(log), b""):
+            raise Damaged("it has gone, but its -wal is still there")
+        disk.unlink(log)

@@ -27,7 +27,6 @@ from mta.spool.matching import EVERYTHING, Selection
 from mta.spool.store import Store
 
 BOUNCES = 50  # deliveries that are bounced in one transaction; composing their notices takes its time
-BREATH = 0.003  # seconds between two transactions, for a worker that wants to commit
 
 Compose = Callable[[Claim, IContent], Record]
 """Settles a claim whose wish is "bounce" and composes the notice that is owed, from the content if need be."""
@@ -69,8 +68,13 @@ class Desk:
         self._rest = rest
         self._drawers: list[_Drawer] = []
         try:
-            for worker in self._folder.workers():
-                self._drawers.append(self._open(worker))
+            # What is moved while we look goes into a file of a lower number, so it is met there at the latest.
+            for worker in reversed(self._folder.workers()):
+                try:
+                    self._drawers.append(self._open(worker))
+                except SpoolBroken:
+                    if self._folder.disk.exists(self._folder.queue(worker)):
+                        raise  # else it has been emptied and removed meanwhile
         except BaseException:
             self.close()
             raise
@@ -101,7 +105,8 @@ class Desk:
         """Messages that have recipients of a selection in a state (None for any), the oldest first, up to a limit."""
         with _explained():
             lists = [listing.queued(one.store, selection, state, limit, one.view()) for one in self._drawers]
-        return list(heapq.merge(*lists))[:limit]
+        once = {one.id: one for one in heapq.merge(*lists)}  # one that is being moved may be met twice
+        return list(once.values())[:limit]
 
     def totals(self) -> Totals:
         """What is in the queue."""
@@ -112,7 +117,7 @@ class Desk:
     def held(self) -> list[Held]:
         """What is held after something was said, by destination: perhaps somebody has to mend something there."""
         with _explained():
-            each = [one for drawer in self._drawers for one in listing.held(drawer.store)]
+            each = [one for drawer in reversed(self._drawers) for one in listing.held(drawer.store)]
         named: dict[str, Held] = {}
         for one in each:
             before = named.get(one.destination)
@@ -196,7 +201,7 @@ class Desk:
                         drawer.store.checkpoint()
                     for message in drawer.store.take_removable():
                         drawer.files.remove(message)
-                    self._rest(BREATH)
+                    self._rest(verbs.BREATH)
         return done
 
     def _recover(self, drawer: _Drawer) -> None:

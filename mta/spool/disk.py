@@ -6,6 +6,7 @@ Every file is ours alone (0600, folders 0700) and is opened without following a 
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 BLOCK = 64 * 1024
@@ -111,6 +112,11 @@ class Disk:
     def unlink(self, path: Path) -> None:
         """Remove a file; that it has gone already is no error."""
         path.unlink(missing_ok=True)
+
+    def link(self, path: Path, new: Path) -> None:
+        """Give a file one more name, unless that is there already."""
+        with suppress(FileExistsError):
+            os.link(path, new, follow_symlinks=False)
 
     def rename(self, path: Path, new: Path) -> None:
         """Give a file a new name in the same folder, and sync the folder."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mta.interfaces import SpoolBroken
 from mta.spool.content import ContentFiles
+from mta.spool.database import companions
 from mta.spool.disk import Disk, Lock
 
 LOCK_TRIES = 20  # the `mta` command takes a worker's lock for moments, to see whether there is a worker
@@ -39,6 +40,13 @@ class Folder:
         found = [_QUEUE_FILE.fullmatch(name) for name in self.disk.names(self.path)]
         return sorted(int(one[1]) for one in found if one is not None)
 
+    def remove(self, worker: int) -> None:
+        """Remove a queue file that is empty and closed. Its locks stay, as locks do."""
+        path = self.queue(worker)
+        for one in (path, *companions(path)):
+            self.disk.unlink(one)
+        self.disk.sync_folder(self.path)
+
     def contents(self, worker: int) -> ContentFiles:
         """The content files of a worker."""
         return ContentFiles(self.disk, self.path / "content" / str(worker))
@@ -47,17 +55,20 @@ class Folder:
         """The lock for transactions."""
         return self.disk.lock(self.path / f"queue-{worker}.write")
 
-    def hold(self, worker: int) -> Lock:
-        """Become the worker of a queue file, for life. Raises `SpoolBroken` where it has one that lives."""
+    def hold(self, worker: int, holder: int | None = None) -> Lock:
+        """Become the worker of a queue file, for life. Raises `SpoolBroken` where it has one that lives.
+
+        holder: the process that others are told of; None for this one.
+        """
         lock = self._life_lock(worker)
         for _ in range(LOCK_TRIES):
             if lock.try_acquire():
-                lock.sign(f"{os.getpid()}\n")
+                lock.sign(f"{holder or os.getpid()}\n")
                 return lock
             time.sleep(LOCK_WAIT)
-        holder = lock.signature() or "unknown"
+        other = lock.signature() or "unknown"
         lock.close()
-        raise SpoolBroken(f"the spool {self.path} is in use by another relay, process {holder} (queue {worker})")
+        raise SpoolBroken(f"the spool {self.path} is in use by another relay, process {other} (queue {worker})")
 
     def hold_for_a_moment(self, worker: int) -> Lock | None:
         """Take the place of a worker that is not there; None where it is."""

@@ -4,16 +4,21 @@ A destination is found by its index. A domain's recipients can wait for any dest
 through for them. Either way a step is small, however long the queue, and whoever wants to commit comes in between.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import apsw
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
+from mta.interfaces import SpoolBroken
 from mta.message.envelope import Recipient, recipients_from_json
 from mta.smtp.address import domain_of
+from mta.spool import database
+from mta.spool.folder import Folder
 from mta.spool.store import NEXT_PRIORITY, Row, Store
-from mta.spool.verbs import CHUNK, LIFT_PAUSE, RETRY
+from mta.spool.verbs import BREATH, CHUNK, LIFT_PAUSE, RETRY
 
 STRETCH = 2_000  # deliveries that one step looks through for a domain, which takes some milliseconds
 
@@ -66,6 +71,7 @@ class Step(NamedTuple):
 
 Submit = Callable[[Callable[[Store], Step]], "Deferred[Step]"]
 
+_log = Logger()
 _BEGINNING = Place(1 << 31, -1.0, 0)
 _END = (1 << 63) - 1
 
@@ -81,6 +87,49 @@ async def rush(target: Target, now: float, submit: Submit) -> int:
         lifted |= step.destinations
         place = step.place
     return messages
+
+
+class Elsewhere:
+    """The same in the files of other workers, who notice within a second. messages: how many, in the end."""
+
+    def __init__(
+        self, folder: Folder, workers: Sequence[int], now: Callable[[], float], rest: Callable[[float], object] | None
+    ) -> None:
+        """rest: sleeps for some seconds between two steps; None for no rest."""
+        self._folder = folder
+        self._workers = workers
+        self._now = now
+        self._rest = rest
+        self.messages = 0
+
+    def rush(self, target: Target, now: float) -> None:
+        """Do it. Blocks."""
+        for worker in self._workers:
+            try:
+                self._rush(worker, target, now)
+            except (apsw.Error, OSError, SpoolBroken) as error:
+                _log.error("queue {worker} cannot be started: {error}", worker=worker, error=error)
+
+    def _rush(self, worker: int, target: Target, now: float) -> None:
+        lock = self._folder.write_lock(worker)
+        try:
+            store = Store(database.attach(self._folder.queue(worker), self._folder.vfs), lock, worker, self._now)
+            try:
+                lifted: frozenset[str] = frozenset()
+                place: Place | None = _BEGINNING
+                while place is not None:
+                    with store.transaction():
+                        step = _step(target, now, place, lifted, store)
+                    store.checkpoint()
+                    self.messages += step.messages
+                    lifted |= step.destinations
+                    place = step.place
+                    if self._rest is not None:
+                        self._rest(BREATH)
+            finally:
+                store.close()
+        finally:
+            lock.close()
 
 
 def is_held_back(attempts: int, due: float, now: float) -> bool:

@@ -3,7 +3,9 @@
 `ISpool` is translated here into operations for the writer; what they do is in `keeping`, `claims` and `settling`.
 """
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -18,6 +20,7 @@ from zope.interface import implementer
 from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, SpoolBroken, SpoolFull
 from mta.message.envelope import QueueIds, format_queue_id
 from mta.spool import claims, database, history, listing, rushing, settling
+from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
 from mta.spool.batches import Committer
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
@@ -50,6 +53,8 @@ class SqliteSpool:
         now: Callable[[], float],
         *,
         worker: int = 0,
+        workers: int = 1,
+        holder: int | None = None,
         disk: Disk | None = None,
         vfs: str | None = None,
         inline: bool = False,
@@ -58,6 +63,7 @@ class SqliteSpool:
     ) -> None:
         """now: seconds since 1970, asked from any thread. vfs: the name of the SQLite VFS to use, None for its own.
 
+        worker: which of so many workers we are. holder: the process that a second relay is told of; None for this one.
         inline: no threads; all work is done in the reactor's turns. Else the reactor is an `IReactorFromThreads` too.
         on_fatal: called by the writer's thread when it cannot go on; it must end the process.
         """
@@ -65,6 +71,8 @@ class SqliteSpool:
         self._reactor = reactor
         self._now = now
         self._worker = worker
+        self._workers = workers
+        self._holder = holder
         self._inline = inline
         self._floor = floor
         self._on_fatal = on_fatal
@@ -76,6 +84,8 @@ class SqliteSpool:
         self._free_since = float("-inf")
         self._seen = -1  # the version of the file at the last look for changes
         self._ids = QueueIds(worker)
+        self._leftovers: list[Leftover] = []
+        self._adoption: Adoption
         self._writer: Writer
         self._write_lock: Lock
 
@@ -147,8 +157,17 @@ class SqliteSpool:
 
     def rush(self, domain: str, destination: str) -> "Deferred[int]":
         """As in `ISpool`."""
-        target = rushing.Target(domain, destination)
-        return Deferred.fromCoroutine(rushing.rush(target, self._now(), self._writer.submit))
+        return Deferred.fromCoroutine(self._rush(rushing.Target(domain, destination)))
+
+    async def _rush(self, target: rushing.Target) -> int:
+        now = self._now()
+        messages = await rushing.rush(target, now, self._writer.submit)
+        others = [number for number in self._folder.workers() if number != self._worker]
+        if others:
+            elsewhere = rushing.Elsewhere(self._folder, others, self._now, None if self._inline else time.sleep)
+            await self._run(partial(elsewhere.rush, target, now))
+            messages += elsewhere.messages
+        return messages
 
     def changes(self) -> "Deferred[bool]":
         """As in `ISpool`."""
@@ -166,27 +185,45 @@ class SqliteSpool:
     def _start(self) -> Recovered:
         folder, worker = self._folder, self._worker
         folder.disk.make_folder(folder.path)
-        self._locks.append(folder.hold(worker))
+        self._locks.append(folder.hold(worker, self._holder))
         self._write_lock = folder.write_lock(worker)
         self._locks.append(self._write_lock)
         path = folder.queue(worker)
+        is_new = not folder.disk.exists(path)
         store = self._store(database.open_queue(path, folder.disk, folder.vfs))
         try:
             with store.transaction():
+                forget_copied(store, worker, folder)
                 unknown = settling.recover(store)
             kept = listing.totals(store)
             destinations = store.value(DESTINATIONS)
             self._files.make_folder()
             removed = self._files.sweep(lambda message: bool(store.rows(NAMES_FILE, (message,))))
-            self._ids = QueueIds(worker, store.last_message())
+            self._ids = QueueIds(worker, last_id_elsewhere(folder, worker) if is_new else store.last_message())
             self._seen = store.version()
         except apsw.Error as error:
             store.close()
             if isinstance(error, database.DAMAGE):
                 raise database.set_aside(path, folder.disk, str(error)) from error
             raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
+        except BaseException:
+            store.close()
+            raise
+        self._take_leftovers(store)
         self._begin(store)
-        return Recovered(kept.messages, unknown, removed, destinations)
+        messages = kept.messages + sum(one.messages for one in self._leftovers)
+        unknown += sum(one.unknown for one in self._leftovers)
+        return Recovered(messages, unknown, removed, destinations)
+
+    def _take_leftovers(self, store: Store) -> None:
+        """The files of workers that there are no more are shared out among those that there are."""
+        try:
+            for number in self._folder.workers():
+                if number >= self._workers and number % self._workers == self._worker:
+                    self._leftovers.append(Leftover(self._folder, number, self._now, self._worker))
+        except BaseException:
+            store.close()
+            raise
 
     def _begin(self, store: Store) -> None:
         if not self._inline:
@@ -194,6 +231,8 @@ class SqliteSpool:
             self._pool.start()
         committer = Committer(store, self._reopened)
         self._writer = Writer(self._reactor, committer, self._remove, None if self._inline else self._on_fatal)
+        leftovers, self._leftovers = self._leftovers, []
+        self._adoption = Adoption(self._reactor, self._writer, leftovers, self._adopted)
 
     def _store(self, db: apsw.Connection) -> Store:
         return Store(db, self._write_lock, self._worker, self._now)
@@ -203,7 +242,11 @@ class SqliteSpool:
         self._seen = -1  # who knows what others have written meanwhile
         return store
 
+    def _adopted(self) -> None:
+        self._seen = -1  # as if another process had written, which is where it comes from
+
     async def _stop(self) -> None:
+        await self._adoption.stop()
         await self._writer.stop(settling.release_all)
         while self._running:
             await deferLater(self._reactor, 0.0)
@@ -212,6 +255,9 @@ class SqliteSpool:
         self._let_go()
 
     def _let_go(self) -> None:
+        leftovers, self._leftovers = self._leftovers, []
+        for leftover in leftovers:
+            leftover.close()
         locks, self._locks = self._locks, []
         for lock in locks:
             lock.close()

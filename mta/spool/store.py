@@ -193,7 +193,7 @@ class Store:
                 self.db.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})").fetchall()
             return True
         if self._logged_pages:
-            self._empty_log()
+            self.empty_log()
         return False
 
     def close(self) -> None:
@@ -222,17 +222,18 @@ class Store:
         self._logged_pages = pages
         return apsw.SQLITE_OK
 
-    def _empty_log(self) -> None:
-        """Checkpoint, and cut the log to nothing. A reader in the way is not waited for."""
+    def empty_log(self) -> bool:
+        """Checkpoint, and cut the log to nothing. A reader in the way is not waited for: False."""
         with self._locked():
             self.db.set_busy_timeout(0)
             try:
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                 self._logged_pages = 0
             except apsw.BusyError:
-                pass  # the log is emptied another time
+                return False  # it is emptied another time
             finally:
                 self.db.set_busy_timeout(self.patience)
+        return True
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from mta.spool.settling import COPY_DELIVERY, REMOVE_DELIVERY, record
 from mta.spool.store import LAST_DELIVERY, Store
 
 CHUNK = 250  # deliveries to a transaction: a worker that wants to commit meanwhile waits for all of them
+BREATH = 0.003  # seconds between two transactions, for a worker that wants to commit
 
 OF_MESSAGE = "SELECT id FROM delivery WHERE message = ?"
 READ = """

@@ -68,6 +68,7 @@ class Writer:
         self._gathered: Batch = []
         self._lengthy = False  # some of it is not brief
         self._commit_time = QUICK  # seconds that a commit is to be expected to take: until it is known, not quick
+        self._alone: list[Task] = []
         self._urgent = False
         self._called = False
         self._patience: IDelayedCall | None = None
@@ -99,6 +100,15 @@ class Writer:
             self._arrange()
         return operation.deferred
 
+    def alone(self, task: "Callable[[Committer], Result]") -> "Deferred[Result]":
+        """Have something done between two batches, which makes its own commits."""
+        if self._stopped:
+            return fail(SpoolBroken("the spool has been stopped"))
+        done: Deferred[Result] = Deferred()
+        self._alone.append(partial(self._perform_alone, task, done))
+        self._arrange()
+        return done
+
     def stop(self, last: Callable[[Store], None]) -> "Deferred[None]":
         """Do what was asked for, then this, and close the file."""
         if self._stopped:
@@ -109,7 +119,13 @@ class Writer:
 
     def _arrange(self) -> None:
         """See to it that what has gathered is handed over in time."""
-        if self._busy or not self._gathered:
+        if self._busy:
+            return
+        if self._alone:
+            self._busy = True
+            self._thread.do(self._alone.pop(0))
+            return
+        if not self._gathered:
             return
         if self._urgent:
             if not self._called:
@@ -143,7 +159,7 @@ class Writer:
         if self._committer.has_long_log:
             self._busy = True
             self._thread.do(self._checkpoint)
-        if self._urgent:
+        if self._urgent and not self._alone:
             self._hand_over()  # first, so that the disk works while the answers are being used
         for operation in batch:
             operation.answer()
@@ -173,6 +189,11 @@ class Writer:
         self._arrange()
         if more and not self._stopped:
             self._look = self._reactor.callLater(STEP, self._look_around)
+
+    def _done_alone(self, done: "Deferred[Any]", result: object) -> None:
+        self._busy = False
+        self._arrange()
+        done.callback(result)  # a Failure too
 
     def _last_failed(self, failure: Failure) -> None:
         _log.error("claims could not be put back: {error}", error=failure.getErrorMessage())
@@ -205,6 +226,14 @@ class Writer:
     def _checkpoint(self) -> None:
         self._committer.checkpoint()
         self._thread.tell(self._checkpointed)
+
+    def _perform_alone(self, task: Callable[[Committer], object], done: "Deferred[Any]") -> None:
+        try:
+            result = task(self._committer)
+        except Exception:
+            result = Failure()
+        self._committer.checkpoint()
+        self._thread.tell(self._done_alone, done, result)
 
     def _tidy(self) -> None:
         self._thread.tell(self._tidied, self._committer.tidy())

@@ -1,0 +1,70 @@
+"""Tally: connections that several processes count together, by client and in all, in memory that they share.
+
+Each process writes in a part of its own, and reads those of the others, so there is nothing to lock and nothing that
+one of them could leave half done. A client is found by two hashes of its address, and the smaller count is believed:
+two clients would have to fall together twice to be taken for each other.
+"""
+
+import hashlib
+import mmap
+import os
+from typing import Final
+
+_SLOTS: Final = 1 << 13  # of each hash
+_PART: Final = 1 + 2 * _SLOTS  # numbers of 4 octets: all connections, then the slots of both hashes
+_OCTETS: Final = 4
+
+
+def make_tally(processes: int) -> int:
+    """Memory for so many processes, all of it 0; its descriptor."""
+    descriptor = os.memfd_create("mta-connections")
+    os.ftruncate(descriptor, processes * _PART * _OCTETS)
+    return descriptor
+
+
+class Tally:
+    """What one of the processes has of it."""
+
+    def __init__(self, descriptor: int, number: int, processes: int) -> None:
+        """number: which one we are, from 0."""
+        self._counts = memoryview(mmap.mmap(descriptor, processes * _PART * _OCTETS)).cast("I")
+        self._start = number * _PART
+        self._others = [one * _PART for one in range(processes) if one != number]
+
+    def clear(self) -> None:
+        """Nobody is connected to us: we have just begun, or are dead."""
+        self._counts[self._start : self._start + _PART] = memoryview(bytes(_PART * _OCTETS)).cast("I")
+
+    def change(self, client: str, by: int) -> None:
+        """So many more (or less) connections from a client to us."""
+        for slot in (0, *_slots(client)):
+            self._counts[self._start + slot] += by
+
+    def elsewhere(self) -> int:
+        """How many connections the others have."""
+        return sum(self._counts[other] for other in self._others)
+
+    def elsewhere_from(self, client: str) -> int:
+        """How many of those are from this client."""
+        return min(sum(self._counts[other + slot] for other in self._others) for slot in _slots(client))
+
+
+class Alone:
+    """The tally of the only process."""
+
+    def change(self, client: str, by: int) -> None:
+        """As in `Tally`."""
+
+    def elsewhere(self) -> int:
+        """As in `Tally`."""
+        return 0
+
+    def elsewhere_from(self, client: str) -> int:
+        """As in `Tally`."""
+        return 0
+
+
+def _slots(client: str) -> tuple[int, int]:
+    octets = hashlib.blake2b(client.encode(), digest_size=4).digest()
+    first, second = int.from_bytes(octets[:2], "big"), int.from_bytes(octets[2:], "big")
+    return 1 + first % _SLOTS, 1 + _SLOTS + second % _SLOTS

@@ -1,0 +1,208 @@
+"""Supervisor: holds the listening sockets, and sees to it that every worker runs until all of them are stopped."""
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import ILogObserver
+
+from mta.config.model import Config
+from mta.maillog import LineWriter, MailLog, Observer
+from mta.net.held import Held, HeldTcp, HeldUnix
+from mta.net.tally import Tally, make_tally
+from mta.service import FAREWELL, GRACE, CannotStart, cannot_listen, open_many_files, to_twisted
+from mta.workers.family import Family
+from mta.workers.orders import Orders
+from mta.workers.worker import Worker
+
+PATIENCE: Final = GRACE + FAREWELL + 8.0  # seconds that workers have to stop before they are killed
+STEADY: Final = 60.0  # seconds that a worker has to have run for its end not to count as one of several in a row
+PAUSES: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds until it is started again; the last one repeats
+
+
+class Supervisor(MultiService):
+    """The relay, as one service of twistd's, that several processes do the work of."""
+
+    def __init__(self, config: Config, reactor: Any, sink: LineWriter | None, workers: int) -> None:
+        """sink: where the lines of the log go; None for Twisted's own log."""
+        super().__init__()
+        self._config = config
+        self._reactor = reactor
+        self._sink = sink
+        self._take_line: Callable[[str], None] = sink or to_twisted
+        self._log = MailLog(self._take_line, reactor, config.log.format, config.log.addresses)
+        self._number = workers
+        self._tally = make_tally(workers)
+        self._orders = Orders(config, workers, secrets.token_bytes(32)).write()
+        self._held: list[Held] = []
+        self._family: Family | None = None
+        self._workers: dict[int, Worker] = {}
+        self._begun: dict[int, float] = {}  # when each was started, in seconds since 1970
+        self._ends = [0] * workers  # how often each has ended soon after it was started, in a row
+        self._restarts: dict[int, IDelayedCall] = {}
+        self._stopped: Deferred[None] | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join an application of twistd's, and have it write its log where ours goes."""
+        if self._sink is not None:
+            parent.setComponent(ILogObserver, Observer(self._sink))
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """What may take root: ports below 1024, and as many open files as the system lets us have."""
+        open_many_files()
+        self._hold()
+        self._beget()
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Start the workers, and wait until each of them is ready. Raises `CannotStart`, with nothing left running."""
+        self._hold()
+        family = self._beget()
+        family.inherit()
+        for number in range(self._number):
+            self._start(number)
+        for worker in self._workers.values():
+            worker.wait_until_ready()
+        if not all(worker.is_ready for worker in self._workers.values()):
+            self._give_up(family)
+        for worker in self._workers.values():
+            self._watch(worker)
+            self._reactor.callWhenRunning(worker.let_in)
+        family.watch(self._reactor, self._parent_lost)
+        self._log.event("started", hostname=self._config.hostname, workers=self._number)
+        super().startService()
+
+    def _give_up(self, family: Family) -> None:
+        """Raises `CannotStart`, with the reason of the first worker that is not ready."""
+        for worker in self._workers.values():
+            worker.stop()
+        family.wait(lambda: all(worker.is_gone for worker in self._workers.values()))
+        family.close()
+        self._let_go()
+        one = next(worker for worker in self._workers.values() if not worker.is_ready)
+        raise CannotStart(one.why or f"{one} {one.fate or 'has ended'}")
+
+    def stopService(self) -> "Deferred[None]":
+        """Have all workers stop; fires when they have."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._let_go()  # first, or clients would be let in to where nobody accepts them any more
+        for call in self._restarts.values():
+            call.cancel()
+        self._restarts = {}
+        self._stopped = Deferred() if self._workers else succeed(None)
+        for worker in self._workers.values():
+            worker.stop()
+        impatient = self._reactor.callLater(PATIENCE, self._out_of_patience)
+        await self._stopped
+        if impatient.active():
+            impatient.cancel()
+        if self._family is not None:
+            self._family.close()
+        self._log.event("stopped", hostname=self._config.hostname, workers=self._number)
+        stopped = super().stopService()
+        if stopped is not None:
+            await stopped
+        if self._sink is not None:
+            self._sink.flush()
+
+    def _out_of_patience(self) -> None:
+        for worker in self._workers.values():
+            self._log.event("alarm", why=f"{worker} does not stop, and is killed")
+            if self._family is not None:
+                self._family.kill(worker)
+
+    # Sockets
+
+    def _hold(self) -> None:
+        """Listen on everything. Raises `CannotStart`, with nothing left listening."""
+        if self._held:
+            return
+        for entry in self._config.listen:
+            address = entry.address
+            try:
+                self._held.append(
+                    HeldUnix(self._reactor, address.path, self._number)
+                    if address.path
+                    else HeldTcp(address.host, address.port, self._number)
+                )
+            except (CannotListenError, OSError) as error:
+                self._let_go()
+                raise cannot_listen(str(address), error) from error
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, []
+        for one in held:
+            one.close()
+
+    # Workers
+
+    def _beget(self) -> Family:
+        """The parent of the workers, who has to be there before rights are given away that the program may need."""
+        if self._family is None:
+            try:
+                self._family = Family()
+            except OSError as error:
+                self._let_go()
+                raise CannotStart(f"workers cannot be started: {error}") from error
+        return self._family
+
+    def _start(self, number: int) -> Worker:
+        sockets = [one.descriptors[number] for one in self._held]
+        log = self._sink.shareable() if self._sink is not None else None
+        worker = self._workers[number] = self._beget().start(number, [self._orders, self._tally, *sockets], log)
+        self._begun[number] = self._reactor.seconds()
+        return worker
+
+    def _start_again(self, number: int) -> None:
+        del self._restarts[number]
+        self._watch(self._start(number))
+
+    def _watch(self, worker: Worker) -> None:
+        worker.watch(self._reactor, self._take_line, self._heard, self._ended)
+
+    def _heard(self, worker: Worker) -> None:
+        if worker.is_ready:
+            worker.let_in()
+        else:
+            self._log.event("alarm", why=f"{worker} cannot start: {worker.why}")
+
+    def _parent_lost(self) -> None:
+        """Nobody could be started again, and nobody tells how they end."""
+        for worker in list(self._workers.values()):
+            worker.gone(None, "")
+        if self._stopped is None:
+            self._log.event("alarm", why="the process that starts workers is no more, so this relay stops")
+            self._reactor.stop()
+
+    def _ended(self, worker: Worker) -> None:
+        del self._workers[worker.number]
+        Tally(self._tally, worker.number, self._number).clear()
+        if self._stopped is not None:
+            if not self._workers:
+                self._stopped.callback(None)
+            return
+        if self._reactor.seconds() - self._begun[worker.number] >= STEADY:
+            self._ends[worker.number] = 0
+        pause = self._later(worker.number)
+        when = f"in {pause:g} s" if pause else "at once"
+        self._log.event("alarm", why=f"{worker} {worker.fate}; it is started again {when}")
+
+    def _later(self, number: int) -> float:
+        """Start one again, the later the more often it has ended; in how many seconds."""
+        pause = PAUSES[min(self._ends[number], len(PAUSES) - 1)]
+        self._ends[number] += 1
+        self._restarts[number] = self._reactor.callLater(pause, self._start_again, number)
+        return pause
+
+
+def workers_of(config: Config) -> int:
+    """How many processes are to do the work: as configured, or one for each core that we may use."""
+    return config.workers if isinstance(config.workers, int) else max(1, len(os.sched_getaffinity(0)))

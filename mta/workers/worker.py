@@ -1,0 +1,100 @@
+"""Worker: one worker as the supervisor sees it, from its start to its end."""
+
+import json
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from mta.workers.lines import GO, LogLines, Words, adopt
+
+
+class Worker:
+    """A process, or what is to become one.
+
+    pid: 0 until it is known. is_ready: it has said that it can let clients in. why: what it has said where it cannot.
+    is_gone: it has ended.
+    """
+
+    def __init__(self, number: int, line: socket.socket, lines: socket.socket | None) -> None:
+        """line: to talk to it. lines: where those of its log come from; None where it writes them itself."""
+        self.number = number
+        self.pid = 0
+        self.is_ready = False
+        self.is_gone = False
+        self.why = ""
+        self.fate = ""
+        self._line = line
+        self._lines = lines
+        self._words: Words | None = None
+        self._left = 1  # ends that are still to come: of the process, and of what is heard of it
+        self._ended: Callable[[Worker], None] | None = None
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.pid})"
+
+    def wait_until_ready(self) -> None:
+        """Wait for its first word, or its end. Only while the reactor does not run."""
+        told = b""
+        while not told.endswith(b"\n") and (octets := self._line.recv(65536)):
+            told += octets
+        if told:
+            self._hear(told)
+
+    def watch(
+        self,
+        reactor: Any,
+        log: Callable[[str], None],
+        heard: Callable[["Worker"], None],
+        ended: Callable[["Worker"], None],
+    ) -> None:
+        """Listen to it from now on. log: takes lines of its log. heard: is called when it is ready, or has said why it
+        is not. ended: when it is no more, and nothing of it is left to be heard.
+        """
+
+        def told(line: bytes) -> None:
+            self._hear(line)
+            heard(self)
+
+        self._ended = ended
+        self._left += 1
+        self._words = Words(told, self._one_end)
+        adopt(reactor, self._line, self._words)
+        if self._lines is not None:
+            self._left += 1
+            adopt(reactor, self._lines, LogLines(log, self._one_end))
+
+    def let_in(self) -> None:
+        """Have it accept connections; only while it is watched."""
+        if self._words is not None:
+            self._words.say(GO)
+
+    def stop(self) -> None:
+        """Have it stop: it hears of the end of the line."""
+        if self._words is not None:
+            self._words.end()
+        else:
+            self._line.shutdown(socket.SHUT_WR)
+
+    def gone(self, status: int | None, why: str) -> None:
+        """The process has ended. status: as `subprocess` has it; None where nobody knows it, or where it never began,
+        for which `why` has the reason.
+        """
+        self.is_gone = True
+        if status is None:
+            self.fate = f"could not be started: {why}" if why else "has ended"
+        elif status < 0:
+            self.fate = f"was ended by {signal.Signals(-status).name}"
+        else:
+            self.fate = f"has ended with status {status}"
+        self._one_end()
+
+    def _one_end(self) -> None:
+        self._left -= 1
+        if not self._left and self._ended is not None:
+            self._ended(self)
+
+    def _hear(self, line: bytes) -> None:
+        said = json.loads(line)
+        self.is_ready = "ready" in said
+        self.why = said.get("cannot", "")
