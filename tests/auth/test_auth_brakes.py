@@ -48,6 +48,16 @@ def test_delays_grow_and_then_nothing_is_checked_for_a_while() -> None:
     assert fails(brakes, "192.0.2.7", "alice", 1001.0 + FORGOTTEN) == 0
 
 
+def test_where_others_count_too_half_as_much_is_allowed() -> None:
+    brakes = Guessing(several=True)
+    delays = [fails(brakes, "192.0.2.7", "alice", 1000.0) for _ in range(7)]
+    assert delays == [0, 0, 1, 2, 4, None, None]
+    many = [fails(brakes, "192.0.2.8", f"name{number}", 1000.0) for number in range(30)]
+    assert many[:6] == [0, 0, 0, 0, 0, 1]
+    assert many[24] is not None
+    assert many[25:] == [None] * 5
+
+
 def test_an_account_alone_is_never_locked() -> None:
     brakes = Guessing()
     for number in range(200):

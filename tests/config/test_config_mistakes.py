@@ -243,7 +243,12 @@ MISTAKES = {
     ),
     "processes": (
         "workers: all",
-        ['2: workers: must be a number of processes from 1, or auto (got "all")'],
+        ['2: workers: must be a number of processes from 1 to 64, or auto (got "all")'],
+    ),
+    "no processes": ("workers: 0", ["2: workers: must be a number of processes from 1 to 64, or auto (got 0)"]),
+    "a thousand processes": (
+        "workers: 1000",
+        ["2: workers: must be a number of processes from 1 to 64, or auto (got 1000)"],
     ),
     "all at once, in the order of the file": (
         "histroy: 1d\nlimits:\n  recipients: x\nhostname: '-'\nretry: {warn: soon}",
@@ -301,8 +306,6 @@ MISTAKES = {
 # Values that need what is not there yet. Each is refused with what to do instead.
 NOT_YET = {
     "spool: postgresql://mta@db/mail": ("spool", "(a queue in PostgreSQL); name a folder"),
-    "workers: 2": ("workers", "(several worker processes); use 1"),
-    "workers: auto": ("workers", "(several worker processes); use 1"),
     "listen: [{address: systemd:smtp}]": ("listen[0].address", "(sockets from systemd); use HOST:PORT or unix:PATH"),
     "listen: [{address: 'localhost:1', legacy_tls: true}]": ("listen[0].legacy_tls", "(TLS 1.0 and 1.1); leave it out"),
     'routes: [{to: "*", via: mx, tls: dane}]': ("routes[0].tls", "(DANE); use none, may, require or verify"),

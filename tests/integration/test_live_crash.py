@@ -1,18 +1,24 @@
 """SIGKILL in the middle of five thousand messages, five times, and then the books are balanced.
 
+With two workers it is one of them that is hit, or the supervisor, or all at once, in turn.
+
 The clients count a message as accepted when they have read its 250, and as unsure when its final dot was sent and no
 reply came. The sink counts what it was given. At the end every accepted message has arrived, every copy stands beside
 a kill, and the relay has told of it.
 """
 
 import itertools
+import os
 import random
 import re
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
 from peers.clients import QUEUED, Talk
 from peers.daemon import Relay, StartRelay
 from peers.ground import wait_until
@@ -93,10 +99,27 @@ class Client(threading.Thread):
         return bool(reply)
 
 
+def hit(relay: Relay, number: int) -> None:
+    """Kill all of it, or, of several workers, one of these in turn: a worker, all, the other worker, the supervisor."""
+    workers = relay.workers()
+    if not workers or number % 4 == 2:
+        relay.kill()
+    elif number % 4 == 0:
+        os.kill(relay.process.pid, signal.SIGKILL)
+        relay.process.wait()
+        left = [pid for pid in workers.values() if Path(f"/proc/{pid}").exists()]
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "its workers have stopped", 15)
+    else:
+        os.kill(workers[number // 2 % len(workers)], signal.SIGKILL)
+        return
+    relay.start()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_five_kills_in_five_thousand_messages_lose_nothing_and_every_copy_is_accounted_for(
-    start_relay: StartRelay, dns: Dns, sink: MakeSink
+    start_relay: StartRelay, dns: Dns, sink: MakeSink, workers: int
 ) -> None:
-    relay = start_relay()
+    relay = start_relay(workers=workers)
     hop = sink()
     for number in range(DOMAINS):
         dns.zone(f"crash{number}.test", f"@ MX 10 mx\nmx A {hop.address}")
@@ -108,9 +131,8 @@ def test_five_kills_in_five_thousand_messages_lose_nothing_and_every_copy_is_acc
     for number in range(1, KILLS + 1):
         enough = number * MESSAGES // (KILLS + 1) + random.randint(0, MESSAGES // 10)
         wait_until(lambda: len(books.accepted) >= enough, f"{enough} messages are accepted", within=60, pause=0.002)  # noqa: B023
-        relay.kill()
         kills.append(time.time())
-        relay.start()
+        hit(relay, number)
     for client in clients:
         client.join(60)
     assert books.is_full, f"only {len(books.accepted)} were accepted; {books.refused[:5]}"

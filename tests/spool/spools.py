@@ -211,5 +211,8 @@ def folder_of(test: TestCase) -> Path:
 
 def kill(spool: SqliteSpool) -> None:
     """What a process that dies leaves behind: its files as they are, no locks."""
+    if spool._adoption._call is not None:
+        spool._adoption._call.cancel()
+    spool._adoption._let_go(None)
     spool._writer._committer.close()
     spool._let_go()

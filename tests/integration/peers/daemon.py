@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from mta.cli.program import program
 
 from .ground import Process, greets, wait_until
 
+LIFE_LOCK = re.compile(r"queue-(\d+)\.lock")
 PROGRAMS = Path(sys.executable).parent  # of the virtual environment; not resolved, or it would be the system's
 
 
@@ -148,6 +150,17 @@ class Relay:
             0.3,
         )
 
+    def workers(self) -> dict[int, int]:
+        """The process ids of its workers, by number: each holds the lock of its queue file."""
+        held = {}
+        for parent in _children(self.process.pid):
+            for one in _children(parent):
+                with contextlib.suppress(OSError):
+                    for opened in Path(f"/proc/{one}/fd").iterdir():
+                        if found := LIFE_LOCK.fullmatch(opened.readlink().name):
+                            held[int(found[1])] = one
+        return held
+
     def resident(self) -> int:
         """Its resident memory in octets."""
         return resident(self.process.pid)
@@ -156,11 +169,17 @@ class Relay:
 def resident(pid: int) -> int:
     """The resident memory of a process and its children, in octets."""
     octets = 0
-    for one in (pid, *_children(pid)):
+    for one in (pid, *_descendants(pid)):
         for line in Path(f"/proc/{one}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 octets += int(line.split()[1]) * 1024
     return octets
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for one in _children(pid):
+        yield one
+        yield from _descendants(one)
 
 
 def _children(pid: int) -> list[int]:

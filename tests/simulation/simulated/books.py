@@ -46,16 +46,20 @@ def read_books(volume: Volume, now: float) -> Books:
     """What the spool has stored. The relay must have been stopped."""
     disk = VirtualDisk(volume)
     try:
-        db = apsw.Connection(str(volume.folder / "queue-0.db"), flags=apsw.SQLITE_OPEN_READWRITE, vfs=disk.vfs)
-        ids = [number for (number,) in db.execute("SELECT id FROM message UNION SELECT message FROM timeline")]
-        rows = {table: db.execute(f"SELECT count(*) FROM {table}").get for table in _TABLES}
-        db.close()
+        ids: list[int] = []
+        rows: Counter[str] = Counter()
+        for path in sorted(volume.folder.glob("queue-*.db")):
+            db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=disk.vfs)
+            ids += [number for (number,) in db.execute("SELECT id FROM message UNION ALL SELECT message FROM timeline")]
+            rows.update({table: db.execute(f"SELECT count(*) FROM {table}").get for table in _TABLES})
+            db.close()
         with Desk(volume.folder, lambda: now, disk=disk, vfs=disk.vfs, rest=lambda seconds: None) as desk:
             stories = [desk.story(number) for number in ids]
             totals = desk.totals()
     finally:
         disk.end()
     kept = [_kept(story) for story in stories if story is not None]
+    assert len(set(ids)) == len(ids), "a message is in two files"
     return Books({one.id: one for one in kept}, totals.recipients, rows)
 
 

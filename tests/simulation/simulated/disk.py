@@ -179,6 +179,11 @@ class VirtualDisk(Disk):
             if str(path) in self.volume.files:
                 self.volume.change_names({str(path): None})
 
+    def link(self, path: Path, new: Path) -> None:
+        if self.alive and not new.exists():
+            super().link(path, new)
+            self.volume.change_names({str(new): self.volume.files[str(path)]})
+
     def rename(self, path: Path, new: Path) -> None:
         if self.alive:
             path.rename(new)

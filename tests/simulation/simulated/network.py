@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -48,7 +49,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = START
-        self.ports: dict[tuple[str, int], Port] = {}
+        self.ports: dict[tuple[str, int], list[Port]] = {}
         self.silent: set[str] = set()
         self.asked: list[tuple[float, str]] = []
         self.transcript: list[str] = []
@@ -108,14 +109,17 @@ def _nothing(_: object) -> None:
 class Process:
     """A program's view of the world: its reactor. `address` is where its connections come from.
 
-    at_answer: watches what arrives over the connections that this program has made.
+    at_answer: watches what arrives over the connections that this program has made. shares: others may listen where it
+    does, and each gets some of the connections (SO_REUSEPORT).
     """
 
     def __init__(self, world: World, address: str, at_answer: Watch = unwatched) -> None:
         self.world = world
         self.address = address
         self.alive = True
+        self.shares = False
         self.at_answer = at_answer
+        self._frozen: list[Callable[[], object]] | None = None
         self._timers: set[DelayedCall] = set()
         self._transports: list[Transport] = []
         self._ports: list[Port] = []
@@ -124,19 +128,46 @@ class Process:
         """Run some of the program's code, unless it is dead. What it raises after its death nobody hears."""
         if not self.alive:
             return
+        if self._frozen is not None:
+            self._frozen.append(partial(self.perform, code, *args, **kwargs))
+            return
         try:
             code(*args, **kwargs)
         except Exception:
             if self.alive:
                 raise
 
+    def freeze(self) -> None:
+        """SIGSTOP: from the next turn on it does nothing. What would have been done waits, in its order."""
+        if self._frozen is None:
+            self._frozen = []
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        waiting, self._frozen = self._frozen or [], None
+        for perform in waiting:
+            perform()
+
+    @property
+    def is_frozen(self) -> bool:
+        return self._frozen is not None
+
     def seconds(self) -> float:
         return self.world.seconds()
 
     def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> DelayedCall:
         def fire() -> None:
+            if self._frozen is not None:
+                timer.called = 0  # not before it can be: until then it may be cancelled, or set to another time
+                self._frozen.append(late)
+                return
             self._timers.discard(timer)
             self.perform(call, *args, **kwargs)
+
+        def late() -> None:
+            if timer.active() and timer.getTime() <= self.seconds():
+                timer.called = 1
+                fire()
 
         if not self.alive:
             return DelayedCall(self.seconds() + delay, fire, (), {}, _nothing, _nothing, self.seconds)
@@ -149,12 +180,13 @@ class Process:
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
         key = (interface, port)
-        if key in self.world.ports:
+        there = self.world.ports.setdefault(key, [])
+        if there and not (self.shares and all(one.process.shares for one in there)):
             raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
         listening = Port(self, key, factory)
         if self.alive:
             factory.doStart()
-            self.world.ports[key] = listening
+            there.append(listening)
             self._ports.append(listening)
         return listening
 
@@ -201,10 +233,10 @@ class Port:
 
     def vanish(self) -> bool:
         """Nobody can connect here any more. False: nobody could before."""
-        ports = self.process.world.ports
-        if ports.get(self._key) is not self:
+        there = self.process.world.ports.get(self._key, [])
+        if self not in there:
             return False
-        del ports[self._key]
+        there.remove(self)
         return True
 
     def getHost(self) -> IPv4Address:
@@ -243,7 +275,11 @@ class Connector:
         world = self.process.world
         here = IPv4Address("TCP", self.process.address, 32768 + len(world.asked) % 28232)
         there = IPv4Address("TCP", self.host, self.port)
-        listening = world.ports.get((self.host, self.port))
+        there = world.ports.get((self.host, self.port), [])
+        listening = there[len(world.asked) % len(there)] if there else None
+        if listening is not None and listening.process.is_frozen:
+            listening.process.perform(self.process.perform, self._arrive)  # the kernel keeps it until it is accepted
+            return
         theirs = None if listening is None else listening.factory.buildProtocol(here)
         ours = None if theirs is None else self.factory.buildProtocol(there)
         if listening is None or ours is None:

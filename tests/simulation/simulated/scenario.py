@@ -31,6 +31,7 @@ history: {history}
 """
 RELAY = "192.0.2.1"
 LENGTH = 15 * MINUTE  # when all has ended, whatever has happened meanwhile
+SOON = 5.0  # seconds
 GREYLISTED = 1.5 * MINUTE  # for so long later.test takes nothing
 LARGE = 300 * 1024  # octets: such a content gets a file of its own
 DEAD = "203.0.113.4"
@@ -132,16 +133,23 @@ def servers(world: World) -> list[Server]:
 
 
 def play(
-    config: Config, points: Sequence[CrashPoint] = (), seed: int = 0, length: float = LENGTH, silent: bool = False
+    config: Config,
+    points: Sequence[CrashPoint] = (),
+    seed: int = 0,
+    length: float = LENGTH,
+    silent: bool = False,
+    workers: Sequence[int] = (1,),
 ) -> Play:
     """Let it all happen, with crashes at these points, and stop the relay after `length` seconds.
 
-    silent: the dead host does not even refuse a connection.
+    silent: the dead host does not even refuse a connection. workers: how many processes the relay has; where there is
+    more than one number, it is stopped and started with the next one a few seconds after the mail has come in.
     """
     world = World()
     if silent:
         world.silent.add(DEAD)
-    machine = Machine(world, Volume(config.spool), config, zones(), points, seed)
+    poll = {} if len(workers) == 1 else {"poll": 1.0}  # what is taken over is noticed as an operator's writing is
+    machine = Machine(world, Volume(config.spool), config, zones(), points, seed, workers[0], **poll)
     around = servers(world)
     to_send = mails(seed)
     machine.start()
@@ -149,6 +157,12 @@ def play(
         world.run(1)
         for address, theirs in to_send.items():
             Deferred.fromCoroutine(Client(world, address, RELAY, theirs).work())
+        for number in workers[1:]:
+            world.run(SOON)
+            machine.stop()
+            world.run_until(lambda: machine.stopped, 2 * MINUTE)
+            if machine.stopped:
+                machine.start(number)
         world.run(length)
         for _ in range(1 + len(points)):  # it may be hit while it stops, and is started again then
             if not machine.stopped:

@@ -13,13 +13,18 @@ from simulated.scenario import LENGTH, Play, play
 
 
 def trial(
-    config: Config, points: Sequence[CrashPoint] = (), seed: int = 0, length: float = LENGTH, silent: bool = False
+    config: Config,
+    points: Sequence[CrashPoint] = (),
+    seed: int = 0,
+    length: float = LENGTH,
+    silent: bool = False,
+    workers: Sequence[int] = (1,),
 ) -> tuple[Play | None, list[str]]:
     """How it went (None where it could not be played to its end), and what was wrong. The spool is gone afterwards."""
     try:
-        played = play(config, points, seed, length, silent)
+        played = play(config, points, seed, length, silent, workers)
         found = problems(played)
-        if points and len(played.machine.starts) == 1:
+        if points and not played.machine.hit:
             found.append(f"it never came to {points[0]}")
     except Exception:
         return None, [traceback.format_exc()]
@@ -29,13 +34,14 @@ def trial(
         shutil.rmtree(config.spool, ignore_errors=True)
 
 
-def verdict(points: Sequence[CrashPoint], seed: int, found: Sequence[str]) -> str:
+def verdict(points: Sequence[CrashPoint], seed: int, found: Sequence[str], workers: Sequence[int] = (1,)) -> str:
     """What a test says of a trial in which something was wrong, and how to see it again."""
     where = " ".join(map(str, points))
+    shared = "" if tuple(workers) == (1,) else f" --workers {','.join(map(str, workers))}"
     return "\n".join(
         [
             f"{where or 'without a crash'} (seed {seed}):",
             *(f"  - {problem}" for problem in found),
-            f"Again, with all that was said and done: tests/simulation/replay --seed {seed} {where}",
+            f"Again, with all that was said and done: tests/simulation/replay --seed {seed}{shared} {where}",
         ]
     )

@@ -1,0 +1,89 @@
+"""Listening sockets that one process makes for others."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.error import CannotListenError
+
+from mta.net.held import HeldTcp, HeldUnix
+
+ADDRESS = "127.0.0.1"
+
+
+def address_of(descriptor: int) -> tuple[str, int]:
+    with socket.socket(fileno=descriptor) as one:
+        where: tuple[str, int] = one.getsockname()
+        one.detach()
+    return where
+
+
+@pytest.fixture
+def held() -> Iterator[HeldTcp]:
+    with closing(HeldTcp(ADDRESS, 0, 3)) as made:
+        yield made
+
+
+def test_all_listen_on_the_same_address(held: HeldTcp) -> None:
+    assert len(set(held.descriptors)) == 3
+    assert len({address_of(one) for one in held.descriptors}) == 1
+
+
+def test_the_kernel_gives_each_some(held: HeldTcp) -> None:
+    clients = [socket.create_connection(address_of(held.descriptors[0])) for _ in range(60)]
+    taken = []
+    for descriptor in held.descriptors:
+        listening = socket.socket(fileno=descriptor)
+        taken.append(0)
+        try:
+            while True:
+                listening.accept()[0].close()
+                taken[-1] += 1
+        except BlockingIOError:
+            listening.detach()
+    for client in clients:
+        client.close()
+    assert sum(taken) == 60
+    assert min(taken) > 0
+
+
+def test_nobody_else_joins(held: HeldTcp) -> None:
+    """Not even another relay of the same user, which the kernel alone would not mind."""
+    _, port = address_of(held.descriptors[0])
+    with pytest.raises(OSError, match="in use"):
+        HeldTcp(ADDRESS, port, 2)
+    with pytest.raises(OSError, match="in use"):
+        HeldTcp("0.0.0.0", port, 2)
+
+
+def test_nobody_is_joined() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind((ADDRESS, 0))
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            HeldTcp(ADDRESS, other.getsockname()[1], 2)
+
+
+def test_when_they_are_closed_the_address_is_free(held: HeldTcp) -> None:
+    where = address_of(held.descriptors[0])
+    held.close()
+    HeldTcp(*where, 2).close()
+
+
+def test_a_unix_socket_is_one_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    held = HeldUnix(reactor, str(path), 3)
+    assert len(held.descriptors) == 3
+    assert len(set(held.descriptors)) == 1
+    assert path.is_socket()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        with pytest.raises(CannotListenError):
+            HeldUnix(reactor, str(path), 2)
+    held.close()
+    reactor.runUntilCurrent()  # type: ignore[attr-defined]
+    assert not path.exists()

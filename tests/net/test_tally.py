@@ -1,0 +1,52 @@
+"""Connections that processes count together."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from mta.net.tally import Alone, Tally, make_tally
+
+
+@pytest.fixture
+def tallies() -> Iterator[list[Tally]]:
+    memory = make_tally(3)
+    yield [Tally(memory, number, 3) for number in range(3)]
+    os.close(memory)
+
+
+def test_each_sees_what_the_others_have(tallies: list[Tally]) -> None:
+    first, second, third = tallies
+    for _ in range(3):
+        first.change("192.0.2.1", +1)
+    second.change("192.0.2.1", +1)
+    second.change("2001:db8::1", +1)
+    assert [one.elsewhere() for one in tallies] == [2, 3, 5]
+    assert [one.elsewhere_from("192.0.2.1") for one in tallies] == [1, 3, 4]
+    assert [one.elsewhere_from("2001:db8::1") for one in tallies] == [1, 0, 1]
+    first.change("192.0.2.1", -1)
+    assert third.elsewhere_from("192.0.2.1") == 3
+
+
+def test_one_that_has_died_has_nobody(tallies: list[Tally]) -> None:
+    first, second, _ = tallies
+    first.change("192.0.2.1", +1)
+    second.change("192.0.2.1", +1)
+    first.clear()
+    assert [one.elsewhere() for one in tallies] == [1, 0, 1]
+    assert [one.elsewhere_from("192.0.2.1") for one in tallies] == [1, 0, 1]
+
+
+def test_thousands_of_clients_are_hardly_ever_taken_for_each_other(tallies: list[Tally]) -> None:
+    first, second, _ = tallies
+    for number in range(1000):
+        first.change(f"198.51.{number // 250}.{number % 250}", +1)
+    strangers = [second.elsewhere_from(f"203.0.{number // 250}.{number % 250}") for number in range(1000)]
+    assert max(strangers) <= 2
+    assert sum(strangers) < 100
+
+
+def test_the_only_process_has_no_others() -> None:
+    alone = Alone()
+    alone.change("192.0.2.1", +1)
+    assert alone.elsewhere() == alone.elsewhere_from("192.0.2.1") == 0

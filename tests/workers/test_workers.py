@@ -1,0 +1,85 @@
+"""What workers are told, how many there are, and what is said of how they end."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mta.config.load import load
+from mta.config.model import Config
+from mta.service import Place
+from mta.workers.lines import LogLines
+from mta.workers.orders import Orders
+from mta.workers.supervisor import workers_of
+from mta.workers.worker import Worker
+
+DIRECTORY = "example.org: {mailboxes: {jean: {name: Jean Dupont}}}\n"
+
+
+def configured(folder: Path, text: str = "") -> Config:
+    file = folder / "mta.yml"
+    file.write_text(f"spool: spool\nhostname: mail.example.org\n{text}")
+    return load(file)
+
+
+def test_orders_arrive_as_they_were_given_with_all_that_stands_in_other_files(tmp_path: Path) -> None:
+    (tmp_path / "directory.yml").write_text(DIRECTORY)
+    config = configured(tmp_path, 'directory: directory.yml\nroutes: [{to: "*", via: "smtp://hub.example.org:25"}]')
+    written = Orders(config, 3, b"key").write()
+    (tmp_path / "directory.yml").unlink()
+    for _ in range(2):
+        read = Orders.read(written)
+        assert (read.workers, read.key) == (3, b"key")
+        assert (read.config.hostname, read.config.spool) == (config.hostname, config.spool)
+        assert read.config.listen == config.listen
+        assert read.config.directory() == config.directory()
+        assert read.config.routing().decide("", "a@b.test") == config.routing().decide("", "a@b.test")
+    os.close(written)
+
+
+def test_how_many(tmp_path: Path) -> None:
+    assert workers_of(configured(tmp_path)) == 1
+    assert workers_of(configured(tmp_path, "workers: 5")) == 5
+    assert workers_of(configured(tmp_path, "workers: auto")) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("of", "shares"), [(1, (20, 5, 2)), (2, (10, 2, 1)), (3, (6, 1, 1)), (50, (1, 1, 1))])
+def test_shares(of: int, shares: tuple[int, ...]) -> None:
+    place = Place(0, of)
+    assert tuple(map(place.share, (20, 5, 2))) == shares
+    assert place.mark() == (None if of == 1 else 0)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Worker(3, ours, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "why", "fate"),
+    [
+        (0, "", "has ended with status 0"),
+        (70, "", "has ended with status 70"),
+        (-signal.SIGKILL, "", "was ended by SIGKILL"),
+        (None, "", "has ended"),
+        (None, "no more processes", "could not be started: no more processes"),
+    ],
+)
+def test_fates(worker: Worker, status: int | None, why: str, fate: str) -> None:
+    worker.gone(status, why)
+    assert worker.is_gone
+    assert worker.fate == fate
+
+
+def test_lines_of_a_log_are_handed_on_whole() -> None:
+    taken: list[str] = []
+    lines = LogLines(taken.append, lambda: taken.append("lost"))
+    for octets in (b"one\ntw", b"o", b"\nthree\nfour\n\xff", b"five"):
+        lines.dataReceived(octets)
+    lines.connectionLost()
+    assert taken == ["one", "two\nthree\nfour", "\\xfffive", "lost"]
