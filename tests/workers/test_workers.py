@@ -35,7 +35,7 @@ def test_orders_arrive_as_they_were_given_with_all_that_stands_in_other_files(tm
         assert (read.workers, read.key) == (3, b"key")
         assert (read.config.hostname, read.config.spool) == (config.hostname, config.spool)
         assert read.config.listen == config.listen
-        assert read.config.directory() == config.directory()
+        assert read.config.directory_file.domains == config.directory_file.domains
         assert read.config.routing().decide("", "a@b.test") == config.routing().decide("", "a@b.test")
     os.close(written)
 
