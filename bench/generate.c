@@ -44,7 +44,8 @@ struct session {
 };
 
 static struct ledger *ledger;
-static long first, count = 1000, started, finished, accepted, refused, broken, failures, secured, resumed, live;
+static long first, count = 1000, started, finished, accepted, refused, broken, secured, resumed;
+static long live, fresh, failures;   /* sessions; those that have no message yet; those in a row that came to nothing */
 static int port, each = 1, poll;
 static size_t size = 10240, length, body;   /* of a message; of its wire form, dot included; of its body */
 static double rate;
@@ -102,7 +103,7 @@ static void say_line(struct session *s, enum step expected, const char *text)
 static void take_next(struct session *s)
 {
     s->next = started++;
-    s->sent++;
+    fresh -= s->sent++ == 0;
     entry_of(s->next)->octets = body;
     entry_of(s->next)->mailed = now();
 }
@@ -156,8 +157,9 @@ static void open_session(struct session *s)
     s->waiting = s->next = -1;
     s->is_waiting = false;
     s->expected = GREETING;
-    while (started < count && failures < MOST_FAILURES) {
+    while (started + fresh < count && failures < MOST_FAILURES) {   /* no session without a message */
         if (wire_connect(&s->wire, port)) {
+            fresh++;
             struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = s};
             epoll_ctl(poll, EPOLL_CTL_ADD, s->wire.fd, &event);
             return;
@@ -173,6 +175,7 @@ static void end_session(struct session *s, int code)
 {
     if (s->expected != QUIT)
         failures++;
+    fresh -= s->sent == 0;
     if (s->waiting >= 0)
         finish(s->waiting, code);
     if (s->next >= 0)

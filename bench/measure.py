@@ -54,12 +54,12 @@ class Group:
             return int((self._folder / "cpuacct.usage").read_text()) / 1e9
         return int((self._folder / "cpu.stat").read_text().split()[1]) / 1e6
 
-    def memory(self) -> float:
-        """MiB, shared pages divided among those who share them (Pss)."""
+    def memory(self, kind: str = "Pss") -> float:
+        """MiB, shared pages divided among those who share them. kind: Pss_Anon for what does not come from files."""
         total = 0
         for pid in self.pids():
             with suppress(OSError):
-                found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+                found = re.search(rf"^{kind}:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
                 total += int(found[1]) if found else 0
         return total / 1024
 

@@ -38,7 +38,7 @@ def idle(lane: Lane, sessions: int) -> Run:
     """Memory per session that has said EHLO and is silent since: the relay's, not the kernel's for its sockets."""
     group = lane.peer.group
     group.settle()
-    at_rest = group.memory()
+    at_rest, own = group.memory(), group.memory("Pss_Anon")
     opened: list[socket.socket] = []
     try:
         for _ in range(min(sessions, lane.peer.most_sessions)):
@@ -46,13 +46,13 @@ def idle(lane: Lane, sessions: int) -> Run:
                 break
             opened.append(one)
         group.settle()
-        memory, cpu = group.memory(), group.cpu()
+        memory, grown, cpu = group.memory(), group.memory("Pss_Anon") - own, group.cpu()
         time.sleep(WATCHED)
         spent = (group.cpu() - cpu) * 1000 / WATCHED
     finally:
         for one in opened:
             one.close()
-    each = (memory - at_rest) * 1024 / max(1, len(opened))
+    each = grown * 1024 / max(1, len(opened))  # pages of files come and go with other things on the machine
     figures = {"at_rest": at_rest, "greeted": len(opened), "memory": memory, "each": each, "cpu": spent}
     return Run(lane.peer.name, figures)
 

@@ -69,12 +69,16 @@ def table(title: str, columns: list[Column], runs: list[Run], base: str) -> str:
 
 
 def figure(value: float) -> str:
-    """A number as it is read best: 1234, 12.3, 1.23."""
+    """A number as it is read best: 1,234, 12.3, 1.23, 3."""
     if math.isnan(value):
         return "-"
-    if value == int(value) or abs(value) >= 100:
+    if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.4f}"
 
 
 def _headings(columns: list[Column]) -> list[str]:
@@ -94,5 +98,5 @@ def _cells(columns: list[Column], own: list[Run], base: list[Run]) -> list[str]:
             pairs = zip(own, base, strict=False)
             both = [(one.figures[column.key], other.figures[column.key]) for one, other in pairs if not other.fault]
             ratios = [one / other for one, other in both if other and not math.isnan(one / other)]
-            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "-")
+            cells.append(_ratio(statistics.median(ratios)) if ratios else "-")
     return cells

@@ -55,7 +55,7 @@ accept --many
 accept --many --pipelined
 latency
 idle --count 10000
-backlog --count 20000
+backlog --count 20000 --messages 1000
 calls
 calls --many
 calls --many --pipelined
