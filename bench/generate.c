@@ -262,6 +262,13 @@ static void listen_to(struct session *s)
         end_session(s, 0);
 }
 
+static double cpu_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return time.tv_sec + time.tv_nsec / 1e9;
+}
+
 static void read_options(int words, char **word, const char **file, long *at_once, bool *resume)
 {
     static const struct option options[] = {
@@ -339,6 +346,6 @@ int main(int words, char **word)
     run();
     printf("{\"began\": %llu, \"ended\": %llu, ", (unsigned long long)began, (unsigned long long)now());
     printf("\"accepted\": %ld, \"refused\": %ld, \"broken\": %ld, ", accepted, refused, broken);
-    printf("\"secured\": %ld, \"resumed\": %ld}\n", secured, resumed);
+    printf("\"secured\": %ld, \"resumed\": %ld, \"cpu\": %.6f}\n", secured, resumed, cpu_seconds());
     return accepted != count;
 }

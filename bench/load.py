@@ -91,7 +91,7 @@ class Sink:
 
     def send(self, load: Load, port: int) -> Sent:
         """Send it to this port, with numbers of this sink's ledger; until the last reply."""
-        first, before = self.ledger.reserve(load.messages), self._generators.cpu()
+        first = self.ledger.reserve(load.messages)
         command: list[str | Path] = [program("generate"), "--port", str(port), "--ledger", self.ledger.file]
         command += ["--first", str(first), *load.words()]
         log = self._folder / f"generator-{first}"
@@ -102,8 +102,7 @@ class Sink:
         if not line:
             raise SystemExit(f"bench: the generator failed: {said}")
         told = json.loads(line)
-        cpu = self._generators.cpu() - before
-        return Sent(first, told["began"], told["ended"], told["secured"], told["resumed"], cpu)
+        return Sent(first, told["began"], told["ended"], told["secured"], told["resumed"], told["cpu"])
 
     def arrival(self, count: int, meanwhile: Callable[[], None] | None = None) -> bool:
         """Wait until so many have come, first copies, since the ledger began. meanwhile: called every two seconds."""

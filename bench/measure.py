@@ -26,7 +26,7 @@ class Group:
 
     def __init__(self) -> None:
         self._folder = _new_cgroup()
-        self._root = 0
+        self._processes: list[subprocess.Popen[bytes]] = []  # the latest last
 
     def start(self, command: Sequence[str | Path], folder: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start it in this group, with its output appended to the log."""
@@ -38,18 +38,21 @@ class Group:
             process = subprocess.Popen(
                 words, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        self._root = process.pid
+        self._processes = [one for one in self._processes if one.poll() is None] + [process]
         return process
 
     def pids(self) -> list[int]:
+        for process in self._processes:
+            process.poll()  # those that have ended are gone when they were waited for
         if self._folder is not None:
-            return [int(word) for word in (self._folder / "cgroup.procs").read_text().split()]
-        return list(_tree(self._root))
+            procs = self._folder / "cgroup.procs"
+            return [int(word) for word in procs.read_text().split()] if procs.exists() else []
+        return list(_tree(self._processes[-1].pid)) if self._processes else []
 
     def cpu(self) -> float:
         """Seconds, the user's and the system's."""
         if self._folder is None:
-            return sum(_tree(self._root).values()) / HZ
+            return sum(_tree(self._processes[-1].pid).values()) / HZ if self._processes else 0.0
         if (self._folder / "cpuacct.usage").exists():
             return int((self._folder / "cpuacct.usage").read_text()) / 1e9
         return int((self._folder / "cpu.stat").read_text().split()[1]) / 1e6

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ def main() -> None:
             what = "sessions" if name == "idle" else "messages that wait"
             verb.add_argument("--count", type=_count, default=default, help=f"{what} ({default})")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     if asked.verb and asked.all:
         parser.error("a verb, or --all")
     check_peers(_peers_of(asked))
@@ -97,7 +99,7 @@ def main() -> None:
         flush=True,
     )
     if asked.verb:
-        asked.run(asked, shlex.join(word for word in sys.argv[1:]))
+        asked.run(asked, re.sub(r" --json[ =]\S+", "", shlex.join(sys.argv[1:])))
         return
     given = {name: getattr(asked, name) for name in ("peers", "workers", "repeats", "json") if hasattr(asked, name)}
     for line in (ALL if asked.all else SHORT).strip().splitlines():
