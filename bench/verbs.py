@@ -1,6 +1,7 @@
 """Verbs: what the command line can say, and the rows of a whole run."""
 
 import argparse
+import functools
 import os
 import re
 import shlex
@@ -68,36 +69,15 @@ tls --many --resume
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="bench/run", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    shared = _shared()
-    parser.add_argument("--all", action="store_true", help="all rows, not the short run")
-    for options in (shared, parser):
-        options.add_argument("--peers", default=argparse.SUPPRESS, type=_peers, help=f"which ({','.join(PEERS)})")
-        options.add_argument(
-            "--workers", default=argparse.SUPPRESS, type=_counts, help="processes of mta; a row for each (1,2)"
-        )
-        options.add_argument("--repeats", default=argparse.SUPPRESS, type=_count, help="interleaved repeats (3)")
-        options.add_argument("--json", default=argparse.SUPPRESS, type=Path, help="append each repeat to this file")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, (run, help_text) in VERBS.items():
-        verb = verbs.add_parser(name, parents=[shared], help=help_text, description=_description(run))
-        verb.set_defaults(run=run)
-        if name in ("idle", "backlog"):
-            default = 10_000 if name == "idle" else 20_000
-            what = "sessions" if name == "idle" else "messages that wait"
-            verb.add_argument("--count", type=_count, default=default, help=f"{what} ({default})")
+    parser = make_parser()
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     if asked.verb and asked.all:
         parser.error("a verb, or --all")
-    check_peers(_peers_of(asked))
-    sync = f"a sync on the disk takes {cost_of_sync():.2f} ms"
-    print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {sync}; {time.strftime('%Y-%m-%d %H:%M')}\n",
-        flush=True,
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    if asked.verb != "ceiling":
+        check_peers(_peers_of(asked))
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, a sync on the disk takes {cost_of_sync():.2f} ms"
+    print(f"{machine}; {time.strftime('%Y-%m-%d %H:%M')}\n", flush=True)
     if asked.verb:
         asked.run(asked, re.sub(r" --json[ =]\S+", "", shlex.join(sys.argv[1:])))
         return
@@ -105,6 +85,25 @@ def main() -> None:
     for line in (ALL if asked.all else SHORT).strip().splitlines():
         one = parser.parse_args(line.split(), argparse.Namespace(**given))
         one.run(one, line)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--all", action="store_true", help="all rows, not the short run")
+    _add_common(parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for name, (run, help_text) in VERBS.items():
+        verb = verbs.add_parser(name, help=help_text, description=" ".join((run.__doc__ or "").split()))
+        verb.set_defaults(run=run)
+        _add_common(verb)
+        if name != "idle":
+            _add_load(verb)
+        if name in WAITING:
+            default, what = WAITING[name]
+            verb.add_argument("--count", type=_count, default=default, help=f"{what} ({default})")
+    return parser
 
 
 def ceiling(asked: argparse.Namespace, title: str) -> None:
@@ -195,6 +194,7 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, str], None], str]] = {
     "calls": (calls, "system calls per message"),
     "tls": (tls, "end to end with STARTTLS on both sides"),
 }
+WAITING = {"idle": (10_000, "sessions"), "backlog": (20_000, "messages that wait")}
 
 
 def _side_by_side(
@@ -245,21 +245,24 @@ def _repeats(asked: argparse.Namespace) -> int:
     return getattr(asked, "repeats", 3)
 
 
-def _shared() -> argparse.ArgumentParser:
-    """The options of every verb."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--size", type=_size, default=10240, help="octets of a message, such as 1k or 1m (10k)")
-    shared.add_argument("--messages", "-n", type=_count, help="messages in each run (2000; of large ones fewer)")
-    shared.add_argument("--sessions", type=_count, help="sessions at once (20)")
-    shared.add_argument("--many", action="store_true", help="many messages per session, not one")
-    shared.add_argument("--pipelined", action="store_true", help="the client pipelines")
-    shared.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
-    shared.add_argument("--resume", action="store_true", help="TLS sessions may be resumed")
-    return shared
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """Options that may stand before a verb, and behind one: without a default, which would undo what stood before."""
+    add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
+    add("--peers", type=_peers, help=f"which ({','.join(PEERS)})")
+    add("--workers", type=_counts, help="processes of mta; a row for each (1,2)")
+    add("--repeats", type=_count, help="interleaved repeats (3); idle and calls are done once")
+    add("--json", type=Path, metavar="FILE", help="append each repeat to this file, as a line of JSON")
 
 
-def _description(run: Callable[..., None]) -> str:
-    return " ".join((run.__doc__ or "").split())
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--size", type=_size, default=10240, help="octets of a message, such as 1k or 1m (10k)")
+    add("--messages", "-n", type=_count, help="messages in each run (2000; of large ones fewer)")
+    add("--sessions", type=_count, help="sessions at once (20)")
+    add("--many", action="store_true", help="many messages per session, not one")
+    add("--pipelined", action="store_true", help="the client pipelines")
+    add("--tls", action="store_true", help="STARTTLS in every session, as `tls` has it")
+    add("--resume", action="store_true", help="TLS sessions may be resumed")
 
 
 def _size(text: str) -> int:
