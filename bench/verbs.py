@@ -26,14 +26,14 @@ Postfix, within each repeat. Needs a C compiler, and root and the Debian package
 SHORT = """
 ceiling
 relay
-relay --many
-relay --many --pipelined
-accept
-latency
+relay --many --messages 1000
+relay --many --pipelined --messages 1000
+accept --messages 1000
+latency --messages 100
 idle --count 1000
-backlog --count 5000
-calls
-tls
+backlog --count 3000 --messages 500
+calls --messages 200
+tls --messages 500
 """
 ALL = """
 ceiling --messages 20000
