@@ -27,9 +27,9 @@ BACKLOG = [
     Column("empty", "accepted/s, empty queue"),
     Column("full", "with the backlog"),
     Column("slower", "one to the other"),
-    Column("memory", "MiB with the backlog"),
-    Column("restart", "restart to greeting, s"),
-    Column("drained", "delivered/s after it"),
+    Column("memory", "MiB with the backlog", spread=False),
+    Column("restart", "restart to greeting, s", spread=False),
+    Column("drained", "delivered/s after it", spread=False),
 ]
 CALLS = [Column("calls", "system calls each", ratio=True, spread=False)]
 
