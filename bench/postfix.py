@@ -41,6 +41,7 @@ default_destination_concurrency_limit = 50
 initial_destination_concurrency = 20
 smtp_connection_cache_destinations = [127.0.0.1]:{sink}
 smtp_connection_reuse_time_limit = 300s
+smtp_tls_connection_reuse = yes
 smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
 smtp_dns_support_level = disabled
