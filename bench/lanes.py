@@ -44,6 +44,8 @@ def lanes(peers: Sequence[str], workers: Sequence[int], tls: bool = False, warm:
         for name in peers:
             for count in workers if name == "mta" else (1,):
                 lane = _lane(scratch / f"lane-{len(made)}-{count}", name, count, papers)
+                stack.callback(lane.sink.end)
+                stack.callback(lane.peer.end)
                 lane.peer.configure()
                 refusal = lane.peer.refusal() if isinstance(lane.peer, Mta) else ""
                 if refusal and count > 1:
@@ -51,8 +53,6 @@ def lanes(peers: Sequence[str], workers: Sequence[int], tls: bool = False, warm:
                     continue
                 if refusal:
                     raise SystemExit(f"bench: {refusal}")
-                stack.callback(lane.sink.end)
-                stack.callback(lane.peer.end)
                 lane.sink.up()
                 lane.peer.start()
                 made.append(lane)

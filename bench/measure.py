@@ -84,8 +84,14 @@ class Group:
             if wait_for(lambda: not self.pids(), 10):
                 break
         if self._folder is not None:
-            with suppress(OSError):
-                self._folder.rmdir()
+            wait_for(self._is_removed, 2)
+
+    def _is_removed(self) -> bool:
+        """The kernel takes a moment to let go of the last process."""
+        assert self._folder is not None
+        with suppress(OSError):
+            self._folder.rmdir()
+        return not self._folder.exists()
 
 
 def wait_for(condition: Callable[[], bool], limit: float) -> bool:

@@ -45,9 +45,9 @@ def faults_of(sink: Sink, load: Load, port: int = 0, again: bytes = b"") -> str:
     return faults(sink.ledger.entries(sent.first, load.messages), before, sink.ledger.totals())
 
 
-def test_one_message_per_session(tmp_path: Path) -> None:
+def test_one_message_per_session(sink: Sink) -> None:
     with scripted() as server:
-        sent = Sink(tmp_path).send(Load(messages=3, sessions=1, size=3000), server.port)
+        sent = sink.send(Load(messages=3, sessions=1, size=3000), server.port)
     assert server.sessions == [["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]] * 3
     assert len(server.contents) == 3
     for number, content in enumerate(server.contents, sent.first):
@@ -61,16 +61,16 @@ def test_one_message_per_session(tmp_path: Path) -> None:
         assert b"\n" not in bare
 
 
-def test_many_messages_in_a_session(tmp_path: Path) -> None:
+def test_many_messages_in_a_session(sink: Sink) -> None:
     with scripted() as server:
-        Sink(tmp_path).send(Load(messages=3, sessions=1, many=True), server.port)
+        sink.send(Load(messages=3, sessions=1, many=True), server.port)
     assert server.sessions[0] == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3, "QUIT"]
     assert all(len(lines) == 1 for lines in server.together)
 
 
-def test_the_pipelined_next_message_is_right_behind_the_content(tmp_path: Path) -> None:
+def test_the_pipelined_next_message_is_right_behind_the_content(sink: Sink) -> None:
     with scripted() as server:
-        Sink(tmp_path).send(Load(messages=3, sessions=1, size=1024, many=True, pipelined=True), server.port)
+        sink.send(Load(messages=3, sessions=1, size=1024, many=True, pipelined=True), server.port)
     transaction = ["MAIL FROM:<from@bench.test>", "RCPT TO:<to@bench.test>", "DATA"]
     assert [lines for lines in server.together if len(lines) > 1] == [transaction] * 3
     assert len(server.contents) == 3
