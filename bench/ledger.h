@@ -32,10 +32,12 @@ struct ledger {
     struct entry entries[];
 };
 
-/* The body of every message is as much as it needs of this, over and over: lines of 80 octets, as they are on the
- * wire, the first of them with a doubled dot. */
+/* The body of every message is as much as it needs of this, over and over: lines of 80 octets, as they are on the wire.
+ * One of them has a doubled dot, far behind: such lines are rare in mail, and a relay that finds none in a block may go
+ * a shorter way. */
 #define LINE 80
-#define PERIOD (8 * LINE)
+#define PERIOD (13000 * LINE)
+#define DOTTED (5000 * LINE)
 
 uint64_t now(void);
 void write_pattern(char *at, size_t length);

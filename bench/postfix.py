@@ -97,6 +97,8 @@ class Postfix(Peer):
 
     def _service(self, line: str) -> str:
         """A line of master.cf, with our port, and without chroot: the scratch folder is no place for that."""
+        if self._tuned and line.startswith("#tlsproxy"):  # without which it keeps no TLS connections
+            line = line.removeprefix("#")
         fields = line.split()
         if line[:1] in ("", "#", " ", "\t") or len(fields) < 8:
             return line

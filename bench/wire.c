@@ -35,7 +35,7 @@ void write_pattern(char *at, size_t length)
     for (size_t i = 0; i < length; i++) {
         size_t place = i % PERIOD, column = place % LINE;
         char letter = 'a' + (column * 7 + place / LINE) % 26;
-        at[i] = column == LINE - 2 ? '\r' : column == LINE - 1 ? '\n' : place < 2 ? '.' : letter;
+        at[i] = column == LINE - 2 ? '\r' : column == LINE - 1 ? '\n' : place - DOTTED < 2 ? '.' : letter;
     }
 }
 

@@ -55,10 +55,16 @@ def test_one_message_per_session(sink: Sink) -> None:
         assert message["Message-ID"] == f"<{number:010}@bench.test>"
         assert all(message[name] for name in ("Date", "From", "To", "Subject"))
         assert len(content) == 3000
-        assert b"\r\n.." in content
         bare = content.replace(b"\r\n", b"")
         assert b"\r" not in bare
         assert b"\n" not in bare
+
+
+def test_a_large_message_has_a_doubled_dot(sink: Sink) -> None:
+    with scripted() as server:
+        sink.send(Load(messages=1, sessions=1, size=500_000), server.port)
+    lines = server.contents[0].split(b"\r\n")
+    assert [line[:2] for line in lines if line.startswith(b".")] == [b".."]
 
 
 def test_many_messages_in_a_session(sink: Sink) -> None:
