@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -19,6 +20,7 @@ from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, Spoo
 from mta.message.envelope import QueueIds, format_queue_id
 from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.batches import Committer
+from mta.spool.copying import Copier
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.keeping import Kept, keep, unkeep
@@ -196,7 +198,11 @@ class SqliteSpool:
         self._writer = Writer(self._reactor, committer, self._remove, None if self._inline else self._on_fatal)
 
     def _store(self, db: apsw.Connection) -> Store:
-        return Store(db, self._write_lock, self._worker, self._now)
+        return Store(db, self._write_lock, self._worker, self._now, None if self._inline else self._copier())
+
+    def _copier(self) -> Copier:
+        folder, worker = self._folder, self._worker
+        return Copier(partial(database.attach, folder.queue(worker), folder.vfs), partial(folder.write_lock, worker))
 
     def _reopened(self) -> Store:
         store = self._store(database.reopen(self._folder.queue(self._worker), self._folder.vfs))

@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 
 from mta.message.envelope import QueueIds
+from mta.spool.copying import Copier, copy_log
 from mta.spool.database import BUSY_MS
 from mta.spool.disk import Lock
 
@@ -53,8 +54,17 @@ class Store:
     program that knows nothing of our lock is waited for.
     """
 
-    def __init__(self, db: apsw.Connection, lock: Lock, worker: int, now: Callable[[], float]) -> None:
-        """lock: what every transaction of every process is made under. worker: whose number the ids made here bear."""
+    def __init__(
+        self,
+        db: apsw.Connection,
+        lock: Lock,
+        worker: int,
+        now: Callable[[], float],
+        copier: Copier | None = None,
+    ) -> None:
+        """lock: what every transaction of every process is made under. worker: whose number the ids made here bear.
+        copier: copies the write-ahead log beside us; without one we do it ourselves.
+        """
         self.db = db
         self.now = now
         self.counts = _NOTHING.copy()
@@ -64,7 +74,9 @@ class Store:
         self._removable: list[int] = []
         self._lock = lock
         self._worker = worker
+        self._copier = copier
         self._logged_pages = 0
+        self._is_copied = False
         self.renew_ids()
         db.set_wal_hook(self._committed)
 
@@ -176,13 +188,14 @@ class Store:
     @property
     def has_long_log(self) -> bool:
         """Is it time for a checkpoint?"""
-        return self._logged_pages >= CHECKPOINT_PAGES
+        pages = self._logged_pages
+        return pages >= CHECKPOINT_PAGES and (self._copier is None or self._copier.is_due(pages))
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file once it is long enough, so that it begins again at its start."""
         if self.has_long_log:
-            with self._locked():
-                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if self._copier is None or not self._copier.copy(self._logged_pages):
+                copy_log(self.db, self._lock)
             self._logged_pages = 0
 
     def tidy(self) -> bool:
@@ -192,12 +205,19 @@ class Store:
             with self.transaction():
                 self.db.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})").fetchall()
             return True
+        if self._logged_pages and self._copier is not None:
+            if not self._is_copied and self._copier.copy(self._logged_pages):
+                self._is_copied = True
+            if self._copier.is_busy:
+                return True
         if self._logged_pages:
             self._empty_log()
         return False
 
     def close(self) -> None:
         """Let go of the file. The lock stays with who made it."""
+        if self._copier is not None:
+            self._copier.wait()
         self.db.close()
 
     def _begin(self) -> None:
@@ -229,6 +249,7 @@ class Store:
             try:
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                 self._logged_pages = 0
+                self._is_copied = False
             except apsw.BusyError:
                 pass  # the log is emptied another time
             finally:

@@ -5,7 +5,7 @@ import re
 import apsw
 import pytest
 
-from mta.spool import claims, history, keeping, listing, rushing, settling, sqlite, store, verbs
+from mta.spool import claims, database, history, keeping, listing, rushing, settling, sqlite, store, verbs
 from mta.spool.database import open_queue
 from mta.spool.disk import Disk
 
@@ -22,6 +22,7 @@ QUERIES = {
     if name[0] != "_" and isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
 }
 QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD")}
+QUERIES |= {f"database.ENDS[{number}]": query for number, query in enumerate(database.ENDS)}
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
 
 
