@@ -14,10 +14,11 @@ from mta.message.envelope import QueueIds
 from mta.spool.copying import Copier, copy_log
 from mta.spool.database import BUSY_MS
 from mta.spool.disk import Lock
+from mta.spool.pace import Pace
 
 CHECKPOINT_PAGES = 2_000  # pages in the write-ahead log after which they are copied into the file: 8 MiB
 SPARE_PAGES = 1_000  # free pages that are left for what comes next
-VACUUM_PAGES = 500  # given back in one step
+VACUUM_PAGES = 500  # given back in one step, at most
 
 HIGHEST_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting'"
 NEXT_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting' AND priority < ?"
@@ -51,7 +52,8 @@ class Store:
 
     counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
     out anew. gone: messages whose content file no row will name after the commit. patience: milliseconds for which a
-    program that knows nothing of our lock is waited for.
+    program that knows nothing of our lock is waited for. held: for how long the last transaction had the lock, in
+    seconds.
     """
 
     def __init__(
@@ -71,12 +73,15 @@ class Store:
         self.stale: dict[str, None] = {}
         self.gone: list[int] = []
         self.patience = BUSY_MS
+        self.held = 0.0
+        self._since = 0.0
         self._removable: list[int] = []
         self._lock = lock
         self._worker = worker
         self._copier = copier
         self._logged_pages = 0
         self._is_copied = False
+        self._vacuuming = Pace(VACUUM_PAGES)
         self.renew_ids()
         db.set_wal_hook(self._committed)
 
@@ -202,8 +207,10 @@ class Store:
         """Something for an idle moment: give back some free pages, or else empty the log. True: there is more to do."""
         free = self.value("PRAGMA freelist_count")
         if free > SPARE_PAGES:
+            pages = min(VACUUM_PAGES, self._vacuuming.size, free - SPARE_PAGES)
             with self.transaction():
-                self.db.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})").fetchall()
+                self.db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            self._vacuuming.took(self.held)
             return True
         if self._logged_pages and self._copier is not None:
             if not self._is_copied and self._copier.copy(self._logged_pages):
@@ -221,6 +228,7 @@ class Store:
         self.db.close()
 
     def _begin(self) -> None:
+        self._since = self.now()
         try:
             self.db.execute("BEGIN IMMEDIATE")
         except BaseException:
@@ -233,6 +241,7 @@ class Store:
         self.stale = {}
         self.gone = []
         self._lock.release()
+        self.held = self.now() - self._since
 
     def _earliest(self, destination: str) -> float | None:
         dues = (self.value(EARLIEST_DUE, (destination, priority)) for priority in self.priorities(destination))

@@ -12,7 +12,7 @@ from mta.interfaces import Claim, NewDelivery, Record
 from mta.message.envelope import Client, Envelope, Recipient
 from mta.message.timeline import Event
 
-CONTENT = b"Subject: growth\r\n\r\n" + b"x" * 62 + b"\r\n" + (b"y" * 62 + b"\r\n") * 15  # 1 KiB
+CONTENT = b"Subject: growth\r\n\r\n".ljust(1022, b"x") + b"\r\n"  # 1 KiB
 BATCH = 100  # to a commit
 CLIENT = Client("192.0.2.7", "client.example", "ESMTP")
 
@@ -32,15 +32,16 @@ class Crowd(SqliteWorld):
             claims += [claim for each in self.wait(gatherResults(kept)) for claim in each]
         return claims
 
-    def claim_and_end(self, count: int, destinations: int = 1) -> None:
-        """Claim what is due, one destination after the other, and record each as delivered."""
-        done = 0
-        for number in range(destinations):
-            share = min(count - done, max(1, count // destinations))
-            claims = self.claim(f"d{number}.example", share)
-            assert len(claims) == share
-            self.end(claims)
-            done += share
+    def claim_some(self, count: int) -> list[Claim]:
+        """Claim what is due, a few of each destination, as the manager does."""
+        claims: list[Claim] = []
+        while len(claims) < count:
+            dues = self.due(20)
+            for one in dues:
+                claims += self.claim(one.destination, min(20, count - len(claims)))
+                if len(claims) == count:
+                    break
+        return claims
 
     def end(self, claims: list[Claim]) -> None:
         """Record claims as delivered."""
