@@ -141,3 +141,60 @@ def test_of_destinations_that_are_at_rest_a_bounded_number_is_remembered(build: 
     house.run(HOUR)
     tries = Counter(one.hop.destination for one in house.transport.carriages)
     assert max(tries.values()) <= 8
+
+
+class Slow(Counting):
+    """Strangers come to nothing after 5 s, as where their name servers are silent; others take 50 ms."""
+
+    def carry(self, hop: Hop, envelope: Envelope, content: IContent) -> Deferred[Carried]:
+        if hop.destination not in self.down:
+            return super().carry(hop, envelope, content)
+        ended: Deferred[Carried] = Deferred()
+        self.running += 1
+        self._clock.callLater(5.0, self._end, ended, hop, envelope, content)
+        return ended
+
+
+def test_who_answers_has_places_however_many_do_not(build: Build) -> None:
+    house = build(poll=HOUR)
+    transport = house.transport = Slow(house.clock)
+    house.means.transports.update(dict.fromkeys(house.means.transports, transport))
+    house.submit("first@alive.test", eager=True)
+    house.run(1)
+    assert len(transport.tries["alive.test"]) == 1
+    transport.down = {f"d{number}.test" for number in range(2_000)}
+    for number in range(2_000):
+        house.submit(f"r@d{number}.test", silent=True)
+    house.manager.wake("d0.test")
+    house.manager._lookout.look()
+    house.run(2)
+    assert house.manager.in_flight == Bounds().strangers, "all that strangers may have"
+    for number in range(20):
+        house.submit(f"r{number}@alive.test", eager=True)
+        house.run(0.2)
+        assert len(transport.tries["alive.test"]) == number + 2, "tried at once"
+    # A stranger who would answer waits for its turn, but not for ever, and is one no more.
+    house.submit("r@new.test", eager=True)
+    house.run(2_000 / Bounds().strangers * 5 + 10)
+    assert len(transport.tries["new.test"]) == 1
+    house.submit("again@new.test", eager=True)
+    house.run(0.2)
+    assert len(transport.tries["new.test"]) == 2
+
+
+def test_strangers_have_their_turn_although_others_have_much_mail(build: Build) -> None:
+    house = build(start=False, poll=HOUR, bounds=Bounds(deliveries=4, strangers=3))
+    transport = house.transport = Slow(house.clock)
+    house.means.transports.update(dict.fromkeys(house.means.transports, transport))
+    for name in ("one.test", "two.test"):
+        for number in range(200):
+            house.submit(f"r{number}@{name}", silent=True)
+    house.manager.start()
+    house.run(1)
+    assert 0 < len(transport.tries["one.test"]) < 200
+    for number in range(10):
+        house.submit(f"r@new{number}.test")
+    house.run(1)
+    assert len([name for name in transport.tries if name.startswith("new")]) == 10
+    house.run(10)
+    assert house.messages == 0
