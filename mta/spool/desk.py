@@ -190,7 +190,7 @@ class Desk:
         with _explained():
             for drawer in self._drawers:
                 self._recover(drawer)
-                pace = Pace(most)
+                pace = Pace(most, most // 10)
                 for chunk in verbs.chunks(drawer.store, selection, drawer.view(), pace):
                     with _not_suspended():
                         with drawer.store.transaction():

@@ -2,19 +2,19 @@
 little, on a fast machine and on a slow one."""
 
 LONG = 0.015  # seconds in a transaction after which the next one does less
-LEAST = 25
 
 
 class Pace:
-    """size: of the next step, between `LEAST` and `most`."""
+    """size: of the next step, between `least` and `most`."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, least: int) -> None:
         self._most = most
+        self._least = min(least, most)
         self.size = most
 
     def took(self, seconds: float) -> None:
         """How long the last step kept others waiting."""
         if seconds > LONG:
-            self.size = max(LEAST, self.size // 2)
+            self.size = max(self._least, self.size // 2)
         elif seconds < LONG / 3:
             self.size = min(self._most, self.size * 2)

@@ -48,8 +48,9 @@ def size_of(relay: Relay) -> int:
 def test_a_long_queue_is_no_burden(make_relay: StartRelay, sender: str, count: int) -> None:
     # What arrives is discarded, so that the two relays have the same to do: the crowd's mail is not due.
     routes = [{"to": "gone.test", "via": "discard"}]
-    crowded = make_relay(retry={"after": LATE}, routes=routes)
-    empty = make_relay(retry={"after": LATE}, routes=routes)
+    # Nobody answers for the names of the others, so that what is tried is deferred.
+    settings = {"retry": {"after": LATE}, "routes": routes, "dns": {"nameservers": ["127.0.0.1:9"], "timeout": "1s"}}
+    crowded, empty = make_relay(**settings), make_relay(**settings)
     fill(crowded.spool, count, 1_000)
     starts = timed(crowded.start), timed(empty.start)
     for relay in crowded, empty:
@@ -80,7 +81,7 @@ def test_a_long_queue_is_no_burden(make_relay: StartRelay, sender: str, count: i
         "beside mta hold --all": lambda: crowded.mta("hold", "--all"),
         "beside mta drop --all": lambda: crowded.mta("drop", "--yes", "--all"),
         "while the space is given back": lambda: wait_until(
-            lambda: free_pages(crowded) <= 1_100, "it shrinks", 300, 0.2
+            lambda: free_pages(crowded) <= max(SPARE, most_free - 20_000), "it shrinks", 300, 0.2
         ),
     }
     worst = 0.0
