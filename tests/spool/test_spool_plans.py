@@ -21,7 +21,8 @@ QUERIES = {
     for name, value in vars(module).items()
     if name[0] != "_" and isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
 }
-QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD")}
+QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD", "TOTALS")}
+QUERIES["listing.FIND"] = listing.FIND.format(condition="1")
 QUERIES |= {f"database.ENDS[{number}]": query for number, query in enumerate(database.ENDS)}
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
 
@@ -68,6 +69,7 @@ def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
         ("rushing.DUE_WITH", "delivery_waiting (destination=? AND priority=? AND due=? AND rowid>?)"),
         ("rushing.DUE_AFTER", "delivery_waiting (destination=? AND priority=? AND due>?)"),
         ("rushing.OF_DOMAIN", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ("listing.FIND", "delivery USING INTEGER PRIMARY KEY (rowid>?)"),
         ("listing.HELD", "delivery_held"),
         ("history.EXPIRED", "timeline_ended (ended<?)"),
     ],
