@@ -171,7 +171,7 @@ class Relay(MultiService):
         windows = WindowLimits(
             place.share(WindowLimits.initial), place.share(WindowLimits.maximum), pauses_within(config.retry.after)
         )
-        bounds = Bounds(deliveries=place.share(Bounds.deliveries))
+        bounds = Bounds(deliveries=place.share(Bounds.deliveries), strangers=place.share(Bounds.strangers))
         self.manager = Manager(means, windows, config.history, bounds, poll=ground.poll)
         limits = config.limits
         self.door = Doorkeeper(

@@ -1,5 +1,6 @@
 """Program: the table of the commands, each of which is imported only when it is used, so that listings start fast."""
 
+import gc
 from importlib import import_module
 from typing import Final
 
@@ -36,6 +37,9 @@ class Program(click.Group):
             return None
         module, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(f"mta.cli.{module}"), cmd_name)
+        if not gc.isenabled():  # as `main` began it
+            gc.freeze()
+            gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

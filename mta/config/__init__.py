@@ -10,3 +10,9 @@ Only the composition root and the command line read configuration; everything el
 | `dangers`, `directory_dangers` | what is unwise |
 | `directory`, `accounts`, `accounts_text` | the files of local names and of logins; an account written into its file |
 """
+
+import os
+
+# Pydantic would look through all that is installed for plugins of its own: nothing of them has a say in what a
+# configuration means, and the look is a good part of what a command takes to start.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

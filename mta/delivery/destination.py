@@ -26,12 +26,15 @@ class Destination:
     running: deliveries under way, reservations included. ready: claimed, waiting for their turn. claiming: the spool
     has been asked for more. has_claimed: it has been asked since this was last at rest. more: it may have more that
     is due. queued: stands in the line for the next free place. unrecorded: changes on their way into the spool.
+    answers: it did when it was last tried. estranged: deliveries under way that began when it had not.
     refusal: what was said when it last failed as a whole. paused_look: the number of the last look into the spool
     before it was paused (see `Lookout`).
     """
 
     __slots__ = (
+        "answers",
         "claiming",
+        "estranged",
         "has_claimed",
         "more",
         "name",
@@ -49,6 +52,8 @@ class Destination:
         self.window = window
         self.running = 0
         self.unrecorded = 0
+        self.answers = False
+        self.estranged = 0
         self.ready: list[Claim] = []
         self.claiming = False
         self.has_claimed = False
@@ -78,6 +83,7 @@ class Destination:
         before = self.window
         outcomes = carried.outcomes
         refusal = None if outcomes[0].result is Result.DELIVERED else _refusal(carried)
+        self.answers = carried.reached
         if refusal is None:
             settled = any(outcome.result is not Result.DEFERRED for outcome in outcomes)
             self.window = after = answered(before, limits, settled)

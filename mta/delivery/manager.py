@@ -101,7 +101,7 @@ class Manager:
             return False
         one = self._destinations.wake(destination)
         now = self._clock.seconds()
-        if one.free(now) <= 0 or one.is_paused(now):
+        if one.free(now) <= 0 or one.is_paused(now) or self._turns.is_full_for(one):
             self._destinations.rest(one)
             return False
         self._turns.take(one)

@@ -2,6 +2,9 @@
 
 A destination that wants more than one place goes back to the end of the line after each, so that whoever comes new
 waits for no more than one delivery of each of the others, however many they have.
+
+A quarter of the places is kept for destinations that have answered when they were last tried. Others may take as long
+as a look-up or a connection that comes to nothing, and a queue with thousands of them would take every place.
 """
 
 from collections import deque
@@ -18,12 +21,14 @@ from mta.interfaces import Claim
 class Bounds:
     """What may be in memory at once.
 
-    deliveries: under way. destinations: with something in flight. octets: of content under way. unrecorded:
-    deliveries under way, and results of others on their way into the spool. remembered: destinations at rest. large:
-    content of more octets than this is read from a file as it goes, so it does not count for more.
+    deliveries: under way. strangers: of these, to destinations that have not answered. destinations: with something
+    in flight. octets: of content under way. unrecorded: deliveries under way, and results of others on their way into
+    the spool. remembered: destinations at rest. large: content of more octets than this is read from a file as it
+    goes, so it does not count for more.
     """
 
     deliveries: int = 200
+    strangers: int = 150
     destinations: int = 400
     octets: int = 64 * 1024 * 1024
     unrecorded: int = 2_000
@@ -47,7 +52,10 @@ class Turns:
         self._unrecorded = unrecorded
         self._begin = begin
         self._line: deque[Destination] = deque()
+        self._strangers_line: deque[Destination] = deque()
+        self._strangers = 0  # places that they have
         self._octets = 0
+        self._after_known = False  # the last turn was of one that answers
         self._working = False
         self.in_flight = 0
 
@@ -60,8 +68,15 @@ class Turns:
             or self.in_flight + self._unrecorded() >= bounds.unrecorded
         )
 
+    def is_full_for(self, one: Destination) -> bool:
+        """Is there no place for this one?"""
+        return self.is_full() or (not one.answers and self._strangers >= self._bounds.strangers)
+
     def take(self, one: Destination) -> None:
         """Take a place."""
+        if not one.answers:
+            one.estranged += 1
+            self._strangers += 1
         one.running += 1
         self.in_flight += 1
 
@@ -73,6 +88,9 @@ class Turns:
 
     def leave(self, one: Destination, octets: int = 0) -> None:
         """Give a place back, and what the delivery in it counted for."""
+        if one.estranged:
+            one.estranged -= 1
+            self._strangers -= 1
         one.running -= 1
         self.in_flight -= 1
         self._octets -= octets
@@ -81,23 +99,26 @@ class Turns:
         """Put a destination into the line if it has something ready and may have a place."""
         if one.ready and not one.queued and one.free(now) > 0:
             one.queued = True
-            self._line.append(one)
+            (self._line if one.answers else self._strangers_line).append(one)
 
     def clear(self) -> None:
-        """Nobody stands in the line any more."""
-        for one in self._line:
-            one.queued = False
-        self._line.clear()
+        """Nobody stands in a line any more."""
+        for line in self._line, self._strangers_line:
+            for one in line:
+                one.queued = False
+            line.clear()
 
     def work(self) -> None:
-        """Give each in the line one place in its turn, as long as there are any."""
+        """Give each in the lines one place in its turn, as long as there are any."""
         if self._working:  # a delivery that ended at once has brought us here: the loop below goes on
             return
         self._working = True
         try:
             now = self._clock.seconds()
-            while self._line and not self.is_full():
-                one = self._line.popleft()
+            while not self.is_full():
+                one = self._next()
+                if one is None:
+                    break
                 one.queued = False
                 if one.ready and one.free(now) > 0:
                     claim = one.ready.pop(0)
@@ -106,3 +127,12 @@ class Turns:
                     self._begin(one, claim)
         finally:
             self._working = False
+
+    def _next(self) -> Destination | None:
+        """Whose turn it is: of one line and of the other by turns."""
+        has_room = self._strangers < self._bounds.strangers
+        if self._strangers_line and has_room and (self._after_known or not self._line):
+            self._after_known = False
+            return self._strangers_line.popleft()
+        self._after_known = True
+        return self._line.popleft() if self._line else None

@@ -36,7 +36,7 @@ class ThreadedResolver:
         clock: IReactorTime,
         nameservers: Sequence[str] = (),
         timeout: float = 5.0,
-        threads: int = 20,
+        threads: int = 40,
         hosts: HostsFile | None = None,
         resolv_conf: Path = Path("/etc/resolv.conf"),
     ) -> None:

@@ -28,10 +28,12 @@ DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 ENDS = (  # of tables and indexes: damage to what is common to all of them shows here
     "SELECT id, envelope FROM message WHERE id IN ((SELECT min(id) FROM message), (SELECT max(id) FROM message))",
     "SELECT * FROM delivery WHERE id IN ((SELECT min(id) FROM delivery), (SELECT max(id) FROM delivery))",
-    "SELECT min(deadline), max(deadline) FROM delivery WHERE state = 'waiting'",
+    "SELECT min(deadline) FROM delivery WHERE state = 'waiting'",
+    "SELECT max(deadline) FROM delivery WHERE state = 'waiting'",  # not in one: for both SQLite goes through them all
     "SELECT * FROM delivery WHERE state = 'active'",
-    "SELECT * FROM destination WHERE next_due IN ((SELECT min(next_due) FROM destination), NULL)",
-    "SELECT * FROM timeline WHERE ended IN ((SELECT min(ended) FROM timeline), (SELECT max(ended) FROM timeline))",
+    "SELECT * FROM destination WHERE next_due IN ((SELECT min(next_due) FROM destination), NULL) LIMIT 1",
+    "SELECT * FROM timeline WHERE ended = (SELECT min(ended) FROM timeline) LIMIT 1",  # many may have ended together
+    "SELECT * FROM timeline WHERE ended = (SELECT max(ended) FROM timeline) LIMIT 1",
     "SELECT * FROM event WHERE id IN ((SELECT min(id) FROM event), (SELECT max(id) FROM event))",
 )
 

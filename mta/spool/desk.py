@@ -24,6 +24,7 @@ from mta.spool.folder import Folder
 from mta.spool.history import Story
 from mta.spool.listing import Held, QueuedMessage, Totals, View
 from mta.spool.matching import EVERYTHING, Selection
+from mta.spool.pace import Pace
 from mta.spool.store import Store
 
 BOUNCES = 50  # deliveries that are bounced in one transaction; composing their notices takes its time
@@ -194,10 +195,12 @@ class Desk:
         with _explained():
             for drawer in self._drawers:
                 self._recover(drawer)
-                for chunk in verbs.chunks(drawer.store, selection, drawer.view(), most):
+                pace = Pace(most, most // 10)
+                for chunk in verbs.chunks(drawer.store, selection, drawer.view(), pace):
                     with _not_suspended():
                         with drawer.store.transaction():
                             done += change(drawer, chunk)
+                        pace.took(drawer.store.held)
                         drawer.store.checkpoint()
                     for message in drawer.store.take_removable():
                         drawer.files.remove(message)

@@ -8,8 +8,9 @@ from zope.interface import implementer
 from mta.interfaces import Claim, IContent, IReception, NewDelivery, SpoolFull
 from mta.message.envelope import Envelope
 from mta.message.timeline import Event
-from mta.spool.content import LARGEST_ROW, ContentFiles, Octets, Run, Spill
+from mta.spool.content import LARGEST_ROW, ContentFiles, Octets
 from mta.spool.keeping import Kept
+from mta.spool.spill import Run, Spill
 
 Keep = Callable[[Kept], "Deferred[list[Claim]]"]
 

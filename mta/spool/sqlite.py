@@ -22,6 +22,7 @@ from mta.message.envelope import QueueIds, format_queue_id
 from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
 from mta.spool.batches import Committer
+from mta.spool.copying import Copier
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.keeping import Kept, keep, unkeep
@@ -235,7 +236,11 @@ class SqliteSpool:
         self._adoption = Adoption(self._reactor, self._writer, leftovers, self._adopted)
 
     def _store(self, db: apsw.Connection) -> Store:
-        return Store(db, self._write_lock, self._worker, self._now)
+        return Store(db, self._write_lock, self._worker, self._now, None if self._inline else self._copier())
+
+    def _copier(self) -> Copier:
+        folder, worker = self._folder, self._worker
+        return Copier(partial(database.attach, folder.queue(worker), folder.vfs), partial(folder.write_lock, worker))
 
     def _reopened(self) -> Store:
         store = self._store(database.reopen(self._folder.queue(self._worker), self._folder.vfs))

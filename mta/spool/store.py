@@ -11,12 +11,14 @@ from typing import Any
 import apsw
 
 from mta.message.envelope import QueueIds
+from mta.spool.copying import Copier, copy_log
 from mta.spool.database import BUSY_MS
 from mta.spool.disk import Lock
+from mta.spool.pace import Pace
 
 CHECKPOINT_PAGES = 2_000  # pages in the write-ahead log after which they are copied into the file: 8 MiB
 SPARE_PAGES = 1_000  # free pages that are left for what comes next
-VACUUM_PAGES = 500  # given back in one step
+VACUUM_PAGES = 500  # given back in one step, at most
 
 HIGHEST_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting'"
 NEXT_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting' AND priority < ?"
@@ -50,21 +52,36 @@ class Store:
 
     counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
     out anew. gone: messages whose content file no row will name after the commit. patience: milliseconds for which a
-    program that knows nothing of our lock is waited for.
+    program that knows nothing of our lock is waited for. held: for how long the last transaction had the lock, in
+    seconds.
     """
 
-    def __init__(self, db: apsw.Connection, lock: Lock, worker: int, now: Callable[[], float]) -> None:
-        """lock: what every transaction of every process is made under. worker: whose number the ids made here bear."""
+    def __init__(
+        self,
+        db: apsw.Connection,
+        lock: Lock,
+        worker: int,
+        now: Callable[[], float],
+        copier: Copier | None = None,
+    ) -> None:
+        """lock: what every transaction of every process is made under. worker: whose number the ids made here bear.
+        copier: copies the write-ahead log beside us; without one we do it ourselves.
+        """
         self.db = db
         self.now = now
         self.counts = _NOTHING.copy()
         self.stale: dict[str, None] = {}
         self.gone: list[int] = []
         self.patience = BUSY_MS
+        self.held = 0.0
+        self._since = 0.0
         self._removable: list[int] = []
         self._lock = lock
         self._worker = worker
+        self._copier = copier
         self._logged_pages = 0
+        self._is_copied = False
+        self._vacuuming = Pace(VACUUM_PAGES, VACUUM_PAGES // 5)
         self.renew_ids()
         db.set_wal_hook(self._committed)
 
@@ -176,31 +193,42 @@ class Store:
     @property
     def has_long_log(self) -> bool:
         """Is it time for a checkpoint?"""
-        return self._logged_pages >= CHECKPOINT_PAGES
+        pages = self._logged_pages
+        return pages >= CHECKPOINT_PAGES and (self._copier is None or self._copier.is_due(pages))
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file once it is long enough, so that it begins again at its start."""
         if self.has_long_log:
-            with self._locked():
-                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if self._copier is None or not self._copier.copy(self._logged_pages):
+                copy_log(self.db, self._lock)
             self._logged_pages = 0
 
     def tidy(self) -> bool:
         """Something for an idle moment: give back some free pages, or else empty the log. True: there is more to do."""
         free = self.value("PRAGMA freelist_count")
         if free > SPARE_PAGES:
+            pages = min(VACUUM_PAGES, self._vacuuming.size, free - SPARE_PAGES)
             with self.transaction():
-                self.db.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})").fetchall()
+                self.db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            self._vacuuming.took(self.held)
             return True
+        if self._logged_pages and self._copier is not None:
+            if not self._is_copied and self._copier.copy(self._logged_pages):
+                self._is_copied = True
+            if self._copier.is_busy:
+                return True
         if self._logged_pages:
             self.empty_log()
         return False
 
     def close(self) -> None:
         """Let go of the file. The lock stays with who made it."""
+        if self._copier is not None:
+            self._copier.wait()
         self.db.close()
 
     def _begin(self) -> None:
+        self._since = self.now()
         try:
             self.db.execute("BEGIN IMMEDIATE")
         except BaseException:
@@ -213,6 +241,7 @@ class Store:
         self.stale = {}
         self.gone = []
         self._lock.release()
+        self.held = self.now() - self._since
 
     def _earliest(self, destination: str) -> float | None:
         dues = (self.value(EARLIEST_DUE, (destination, priority)) for priority in self.priorities(destination))
@@ -229,6 +258,7 @@ class Store:
             try:
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                 self._logged_pages = 0
+                self._is_copied = False
             except apsw.BusyError:
                 return False  # it is emptied another time
             finally:

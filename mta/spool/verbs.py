@@ -15,10 +15,11 @@ from mta.spool.claims import claim_one
 from mta.spool.keeping import addresses, tell
 from mta.spool.listing import View, find
 from mta.spool.matching import Selection
+from mta.spool.pace import Pace
 from mta.spool.settling import COPY_DELIVERY, REMOVE_DELIVERY, record
 from mta.spool.store import LAST_DELIVERY, Store
 
-CHUNK = 250  # deliveries to a transaction: a worker that wants to commit meanwhile waits for all of them
+CHUNK = 250  # deliveries to a transaction, at most: a worker that wants to commit meanwhile waits for all of them
 BREATH = 0.003  # seconds between two transactions, for a worker that wants to commit
 
 OF_MESSAGE = "SELECT id FROM delivery WHERE message = ?"
@@ -52,8 +53,8 @@ class Row(NamedTuple):
     recipients: tuple[Recipient, ...]
 
 
-def chunks(store: Store, selection: Selection, view: View, most: int = CHUNK) -> Iterator[list[int]]:
-    """The deliveries that have something of a selection, at most so many at a time.
+def chunks(store: Store, selection: Selection, view: View, pace: Pace) -> Iterator[list[int]]:
+    """The deliveries that have something of a selection, as many at a time as the pace allows.
 
     What is added after the first chunk was read is not among them.
     """
@@ -61,7 +62,7 @@ def chunks(store: Store, selection: Selection, view: View, most: int = CHUNK) ->
     chunk: list[int] = []
     for number in _numbers(store, selection, last, view):
         chunk.append(number)
-        if len(chunk) == most:
+        if len(chunk) >= pace.size:
             yield chunk
             chunk = []
     if chunk:

@@ -35,7 +35,7 @@ FEW = 64  # operations at most that the reactor itself does in one turn
 QUICK = 0.001  # seconds that a commit may take where the reactor makes it itself
 FORGIVING = 0.9  # how much of a slow commit's time still counts after the next one
 IDLE = 1.0  # seconds between two looks whether there is time to tidy up
-QUIET = 20  # operations since the last look, at most, while there is
+QUIET = 0.3  # of the time since the last look, at most, that it was busy with what was asked for, while there is
 STEP = 0.05  # seconds between two steps of tidying up
 EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
 
@@ -74,7 +74,9 @@ class Writer:
         self._patience: IDelayedCall | None = None
         self._busy = False
         self._stopped = False
-        self._served = 0
+        self._since = 0.0  # when it became busy
+        self._served = 0.0  # seconds that it was busy since the last look
+        self._looked = 0.0
         self._look: IDelayedCall | None = None
         self._at_turn_end = at_turn_end(reactor)
         self._thread: _Thread | _NoThread = _NoThread() if fatal is None else _Thread(reactor, fatal)
@@ -146,6 +148,7 @@ class Writer:
         is_brief, self._lengthy = not self._lengthy, False
         self._urgent = False
         self._busy = True
+        self._since = self._reactor.seconds()
         is_prepared = is_brief and self._committer.prepare(batch)
         if is_prepared and self._commit_time < QUICK:
             self._commit(batch)
@@ -156,6 +159,7 @@ class Writer:
     def _answer(self, batch: Batch, removable: list[int]) -> None:
         """A batch is done, by the thread or here."""
         self._busy = False
+        self._served += self._reactor.seconds() - self._since
         if self._committer.has_long_log:
             self._busy = True
             self._thread.do(self._checkpoint)
@@ -165,7 +169,6 @@ class Writer:
             operation.answer()
         if removable:
             self._remove(removable)
-        self._served += len(batch)
         self._arrange()
         if self._look is None and not self._stopped:
             self._look = self._reactor.callLater(IDLE, self._look_around)
@@ -176,8 +179,9 @@ class Writer:
 
     def _look_around(self) -> None:
         self._look = None
-        is_quiet = self._served <= QUIET and not (self._busy or self._gathered)
-        self._served = 0
+        now = self._reactor.seconds()
+        is_quiet = self._served <= QUIET * (now - self._looked) and not (self._busy or self._gathered)
+        self._served, self._looked = 0.0, now
         if is_quiet:
             self._busy = True
             self._thread.do(self._tidy)

@@ -17,8 +17,9 @@ from mta.message.envelope import format_queue_id
 from mta.smtp import client, content, replies
 from mta.smtp.events import EndOfContent
 from mta.spool import database, settling
-from mta.spool.content import ContentFiles, Spill
+from mta.spool.content import ContentFiles
 from mta.spool.keeping import keep_notice
+from mta.spool.spill import Spill
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.store import Store
 

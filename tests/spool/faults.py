@@ -1,6 +1,8 @@
 """Disks that fail on demand: under SQLite, as a VFS, and under the content files."""
 
 import errno
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ from mta.spool.disk import Disk, File
 
 
 class FaultyVFS(apsw.VFS):
-    """SQLite's own VFS, but that writes or syncs of what is named fail. fail: parts of file names, such as "-wal"."""
+    """SQLite's own VFS, but that writes or syncs of what is named fail. fail: parts of file names, such as "-wal".
+
+    slow: seconds that a sync of such a file takes for each write since the last one.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -18,6 +23,8 @@ class FaultyVFS(apsw.VFS):
         self.write_fails: dict[str, type[Exception]] = {}
         self.open_fails = False
         self.syncs: list[str] = []
+        self.slow: dict[str, float] = {}
+        self.writes: Counter[str] = Counter()
         super().__init__(name, "")
 
     def xOpen(self, name: Any, flags: list[int]) -> "FaultyFile":
@@ -39,12 +46,18 @@ class FaultyFile(apsw.VFSFile):
         self._vfs.syncs.append(self._name)
         if self._fails(self._vfs.sync_fails):
             raise apsw.IOError("fsync said no")
+        part = self._fails(self._vfs.slow)
+        if part is not None:
+            time.sleep(self._vfs.slow[part] * self._vfs.writes.pop(part, 0))
         super().xSync(flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         part = self._fails(self._vfs.write_fails)
         if part is not None:
             raise self._vfs.write_fails[part]("write said no")
+        part = self._fails(self._vfs.slow)
+        if part is not None:
+            self._vfs.writes[part] += 1
         super().xWrite(data, offset)
 
 

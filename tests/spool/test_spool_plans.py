@@ -5,7 +5,7 @@ import re
 import apsw
 import pytest
 
-from mta.spool import claims, history, keeping, listing, rushing, settling, sqlite, store, verbs
+from mta.spool import claims, database, history, keeping, listing, rushing, settling, sqlite, store, verbs
 from mta.spool.database import open_queue
 from mta.spool.disk import Disk
 
@@ -21,7 +21,9 @@ QUERIES = {
     for name, value in vars(module).items()
     if name[0] != "_" and isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
 }
-QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD")}
+QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD", "TOTALS")}
+QUERIES["listing.FIND"] = listing.FIND.format(condition="1")
+QUERIES |= {f"database.ENDS[{number}]": query for number, query in enumerate(database.ENDS)}
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
 
 
@@ -67,6 +69,7 @@ def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
         ("rushing.DUE_WITH", "delivery_waiting (destination=? AND priority=? AND due=? AND rowid>?)"),
         ("rushing.DUE_AFTER", "delivery_waiting (destination=? AND priority=? AND due>?)"),
         ("rushing.OF_DOMAIN", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ("listing.FIND", "delivery USING INTEGER PRIMARY KEY (rowid>?)"),
         ("listing.HELD", "delivery_held"),
         ("history.EXPIRED", "timeline_ended (ended<?)"),
     ],

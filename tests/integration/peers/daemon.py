@@ -96,7 +96,7 @@ class Relay:
         """Run `mta …` with this configuration. Fails the test on an exit status other than 0 unless told not to."""
         command = [str(PROGRAMS / "mta"), *words, "--config", str(self.configuration)]
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
+            command, input=stdin, capture_output=True, text=True, timeout=600, check=False, cwd=self.folder
         )
         if check and done.returncode:
             pytest.fail(f"mta {' '.join(words)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
