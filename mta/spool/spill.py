@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from mta.spool.content import ContentFiles, full_or_broken
 from mta.spool.disk import File
 
+ENOUGH = 128 * 1024  # octets that are worth a hand-over to another thread
 BEHIND = 256 * 1024  # octets not yet handed to the disk after which whoever writes should wait
 
 Run = Callable[[Callable[[], None]], "Deferred[None]"]
@@ -45,7 +46,8 @@ class Spill:
             return None
         self._gathered.append(octets)
         self._octets += len(octets)
-        self._go_on()
+        if self._octets >= ENOUGH:
+            self._go_on()
         if self._octets < BEHIND:
             return None
         self._behind.append(Deferred())
@@ -58,7 +60,7 @@ class Spill:
             await self._idle
         if self._error is None:
             try:
-                await self._run(self._sync)
+                await self._run(partial(self._complete, self._take()))
             except OSError as error:
                 self._error = error
         if self._error is not None:
@@ -76,11 +78,15 @@ class Spill:
     def _go_on(self) -> None:
         if self._busy or not self._gathered:
             return
+        self._busy = True
+        self._run(partial(self._append, self._take())).addErrback(self._failed).addCallback(self._written)
+
+    def _take(self) -> bytes:
+        """What has gathered."""
         octets = b"".join(self._gathered)
         self._gathered = []
         self._octets = 0
-        self._busy = True
-        self._run(partial(self._append, octets)).addErrback(self._failed).addCallback(self._written)
+        return octets
 
     def _failed(self, failure: Failure) -> None:
         self._error = failure.value
@@ -89,7 +95,8 @@ class Spill:
     def _written(self, _: None) -> None:
         self._busy = False
         behind, self._behind = self._behind, []
-        self._go_on()
+        if self._octets >= ENOUGH:
+            self._go_on()
         for one in behind:
             one.callback(None)
         if not self._busy:
@@ -113,6 +120,11 @@ class Spill:
         if self._file is None:
             self._file = self._files.disk.create(self._path)
         self._file.write(octets)
+
+    def _complete(self, octets: bytes) -> None:
+        if octets:
+            self._append(octets)
+        self._sync()
 
     def _sync(self) -> None:
         file, self._file = self._file, None
