@@ -1,8 +1,9 @@
-"""The log: one line for each event, always with the queue id, written once per turn of the reactor.
+"""The log: one line for each event, always with the queue id, many of them in one write.
 
 A line reads `2026-11-23T06:43:12.123Z 1HZ8K3QW0R2MB delivered to=<a@example.org> host=… reply="250 2.0.0 ok"`. The
-stock observer flushes every line, which costs a system call and the GIL each time; here the lines of one turn are one
-write. What Twisted itself has to say (failures, above all) goes to the same place through `Observer`.
+stock observer flushes every line, which costs a system call and the GIL each time; here what comes until the reactor
+has nothing else to do is one write. What Twisted itself has to say (failures, above all) goes to the same place through
+`Observer`.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from zope.interface import implementer
 
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
-from mta.net.poller import at_turn_end
+from mta.net.poller import when_idle
 
 Sink = Callable[[str], None]
 _ADDRESS_FIELDS = frozenset({"sender", "to", "recipient"})
@@ -67,10 +68,10 @@ class Log(Protocol):
 
 
 class LineWriter:
-    """Gathers the lines of one turn of the reactor and writes them at once. No path: standard output."""
+    """Gathers lines until the reactor has nothing else to do, and writes them at once. No path: standard output."""
 
     def __init__(self, reactor: IReactorTime, path: Path | None = None) -> None:
-        self._at_turn_end = at_turn_end(reactor)
+        self._when_idle = when_idle(reactor)
         self._file: TextIO
         if path is None:
             # Taken now: once logging has begun, Twisted puts itself in the place of sys.stdout.
@@ -83,7 +84,7 @@ class LineWriter:
 
     def __call__(self, line: str) -> None:
         if not self._lines:
-            self._at_turn_end(self.flush)
+            self._when_idle(self.flush)
         self._lines.append(line)
 
     def shareable(self) -> int | None:

@@ -4,8 +4,10 @@ That context says in Twisted's own log which connection a line is about. Our log
 a message cost 4 % of a relay's CPU. What goes wrong in an event is logged, and its connection closed, one layer below.
 tests/net/test_poller.py fails when Twisted does more in that place than it did.
 
-The end of a turn is when all events have been handled that there were: the time to do at once what they have asked for
-one by one. Twisted has timers for that, which a clock that is set back would hold up, and a pipe to itself.
+The end of a turn is when all events have been handled that there were. It is idle when there are no others yet: the
+time to do together what many events have asked for one by one, such as a commit. A busy relay then commits for more of
+its sessions at once, and an idle one waits for nobody. Twisted has timers for that, which a clock that is set back
+would hold up, and a pipe to itself.
 """
 
 import errno
@@ -13,6 +15,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from select import EPOLLIN
+from time import monotonic
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -24,6 +27,7 @@ from twisted.python import log
 Call = Callable[[], None]
 
 _FOR_EVER = -1
+_SOON = 0.005  # seconds after which what waits for an idle moment is done in a busy one
 _log = Logger()
 
 
@@ -32,15 +36,23 @@ class Poller(EPollReactor):
 
     def __init__(self) -> None:
         self._last: list[Call] = []
+        self._idle: list[Call] = []
+        self._latest = 0.0
         super().__init__()
 
     def at_turn_end(self, call: Call) -> None:
         """Have something called once the events of this turn have been handled. Not to be called from a thread."""
         self._last.append(call)
 
+    def when_idle(self, call: Call) -> None:
+        """Have something called when no more events wait to be handled, or soon. Not to be called from a thread."""
+        if not self._idle:
+            self._latest = monotonic() + _SOON
+        self._idle.append(call)
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, so many seconds at the longest (None for ever), and have them handled."""
-        wait = 0 if self._last else _FOR_EVER if timeout is None else timeout
+        wait = 0 if self._last or self._idle else _FOR_EVER if timeout is None else timeout
         try:
             events = self._poller.poll(wait, len(self._selectables))
         except OSError as error:
@@ -56,7 +68,11 @@ class Poller(EPollReactor):
             else:
                 self._doReadOrWrite(selectable, descriptor, event)
         if self._last:
-            self._end_turn()
+            calls, self._last = self._last, []
+            _do(calls)
+        if self._idle and (not events or monotonic() >= self._latest):
+            calls, self._idle = self._idle, []
+            _do(calls)
 
     def _read(self, connection: Connection) -> None:
         """What most events come to: as in `_doReadOrWrite`, for a connection, which knows whether it is open."""
@@ -69,24 +85,24 @@ class Poller(EPollReactor):
         if why:
             self._disconnectSelectable(connection, why, True)
 
-    def _end_turn(self) -> None:
-        calls, self._last = self._last, []
-        for call in calls:
-            try:
-                call()
-            except Exception:
-                _log.failure("the end of a turn failed")
-
     doIteration = doPoll
 
 
-def at_turn_end(reactor: Any) -> Callable[[Call], object]:
-    """What has something called at the end of a reactor's turn; in the next one, where that knows no such thing."""
+def when_idle(reactor: Any) -> Callable[[Call], object]:
+    """What has something called in a reactor's next idle moment; in the next turn, where that knows no such thing."""
     if isinstance(reactor, Poller):
-        return reactor.at_turn_end
+        return reactor.when_idle
     if IReactorFromThreads.providedBy(reactor):
         return reactor.callFromThread
     return partial(reactor.callLater, 0.0)
+
+
+def _do(calls: list[Call]) -> None:
+    for call in calls:
+        try:
+            call()
+        except Exception:
+            _log.failure("what was left for the end of a turn failed")
 
 
 def the_reactor() -> Any:

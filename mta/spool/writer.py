@@ -1,9 +1,9 @@
 """Writer: gathers what is asked of the queue file and has it done in batches, committed by a thread of its own.
 
-What is asked for in one turn of the reactor is one batch. While the thread is busy the next batch gathers, so a slower
-disk makes larger batches. Results come back with one call per batch.
+What is asked for until the reactor has nothing else to do is one batch. While the thread is busy the next one gathers,
+so a slower disk makes larger batches. Results come back with one call per batch.
 
-A batch of brief operations, as ordinary mail makes them, is done at the end of the reactor's turn, and the thread is
+A batch of brief operations, as ordinary mail makes them, is done by the reactor in that moment, and the thread is
 left with the commit: one call into SQLite, which writes and syncs while the reactor goes on. Where the disk is so quick
 that waking the thread would take longer than the sync, the reactor commits too. The thread does the whole of a batch
 that may read what is not in memory, or is long, or must wait for the `mta` command. Statements in the thread contend
@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.interfaces import SpoolBroken
-from mta.net.poller import at_turn_end
+from mta.net.poller import when_idle
 from mta.spool.batches import Batch, Committer, Operation
 from mta.spool.store import Store
 
@@ -78,7 +78,7 @@ class Writer:
         self._served = 0.0  # seconds that it was busy since the last look
         self._looked = 0.0
         self._look: IDelayedCall | None = None
-        self._at_turn_end = at_turn_end(reactor)
+        self._when_idle = when_idle(reactor)
         self._thread: _Thread | _NoThread = _NoThread() if fatal is None else _Thread(reactor, fatal)
 
     def submit(
@@ -132,7 +132,7 @@ class Writer:
         if self._urgent:
             if not self._called:
                 self._called = True
-                self._at_turn_end(self._hand_over)
+                self._when_idle(self._hand_over)
         elif self._patience is None:
             self._patience = self._reactor.callLater(PATIENCE, self._patience_ends)
 

@@ -100,9 +100,9 @@ def test_the_end_of_a_turn_comes_behind_its_events_and_before_the_next_wait() ->
     said = run(
         """
         import os
-        from mta.net.poller import at_turn_end, the_reactor
+        from mta.net.poller import the_reactor
         reactor = the_reactor()
-        last = at_turn_end(reactor)
+        last = reactor.at_turn_end
 
         class Pipe:
             def __init__(self):
@@ -174,3 +174,60 @@ def test_a_connection_closes_at_the_end_of_the_turn() -> None:
         """
     )
     assert said.splitlines() == ["closing 1 False", "closed ConnectionDone", "heard BYE", "lost ConnectionDone"]
+
+
+PIPE = """
+        import os
+        from mta.net.poller import the_reactor, when_idle
+        reactor = the_reactor()
+        idle = when_idle(reactor)
+
+        class Pipe:
+            turns = 0
+            def __init__(self):
+                self.mouth, self.end = os.pipe()
+                reactor.addReader(self)
+                os.write(self.end, b"x")
+            def fileno(self): return self.mouth
+            def logPrefix(self): return ""
+            def connectionLost(self, reason): pass
+
+        reactor.callLater(20, reactor.stop)
+"""
+
+
+def test_an_idle_moment_comes_when_no_event_waits() -> None:
+    said = run(
+        PIPE
+        + """
+        class Chain(Pipe):
+            def doRead(self):
+                os.read(self.mouth, 10)
+                self.turns += 1
+                if self.turns == 1:
+                    idle(lambda: (print("idle after", self.turns), reactor.stop()))
+                if self.turns < 5:
+                    os.write(self.end, b"x")
+
+        reactor.callWhenRunning(Chain)
+        reactor.run()
+        """
+    )
+    assert said == "idle after 5\n"
+
+
+def test_what_waits_for_an_idle_moment_is_done_soon_in_a_busy_one() -> None:
+    said = run(
+        PIPE
+        + """
+        class Endless(Pipe):
+            def doRead(self):
+                self.turns += 1
+                if self.turns == 1:
+                    idle(lambda: (print("soon", self.turns > 3), reactor.stop()))
+
+        reactor.callWhenRunning(Endless)
+        reactor.run()
+        """
+    )
+    assert said == "soon True\n"
