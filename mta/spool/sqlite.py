@@ -22,7 +22,7 @@ from mta.message.envelope import QueueIds, format_queue_id
 from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
 from mta.spool.batches import Committer
-from mta.spool.copying import Copier
+from mta.spool.copier import Copier
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.keeping import Kept, keep, unkeep

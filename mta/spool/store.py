@@ -6,15 +6,18 @@ the worker's writer thread uses it, and so does the `mta` command, beside a runn
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from mta.message.envelope import QueueIds
-from mta.spool.copying import Copier, copy_log
+from mta.spool.copying import copy_log
 from mta.spool.database import BUSY_MS
 from mta.spool.disk import Lock
 from mta.spool.pace import Pace
+
+if TYPE_CHECKING:  # the `mta` command lists a queue without loading Twisted
+    from mta.spool.copier import Copier
 
 CHECKPOINT_PAGES = 2_000  # pages in the write-ahead log after which they are copied into the file: 8 MiB
 SPARE_PAGES = 1_000  # free pages that are left for what comes next
@@ -62,7 +65,7 @@ class Store:
         lock: Lock,
         worker: int,
         now: Callable[[], float],
-        copier: Copier | None = None,
+        copier: "Copier | None" = None,
     ) -> None:
         """lock: what every transaction of every process is made under. worker: whose number the ids made here bear.
         copier: copies the write-ahead log beside us; without one we do it ourselves.

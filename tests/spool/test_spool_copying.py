@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from mta.interfaces import NewDelivery
 from mta.message.envelope import Envelope, Recipient
-from mta.spool import copying, database
+from mta.spool import copier, copying, database
 from mta.spool import store as store_module
 from mta.spool.copying import copy_log
 from mta.spool.disk import Disk, Lock
@@ -158,7 +158,7 @@ class OnASlowDisk(TestCase):
 
     async def test_the_log_stays_short_nevertheless(self) -> None:
         self.vfs.slow["queue-0.db"] = 0.00005
-        self.patch(copying, "PAUSE", 0.0)
+        self.patch(copier, "PAUSE", 0.0)
         for _ in range(400):
             await self.commit(100_000)
         longest = (self.folder / "queue-0.db-wal").stat().st_size
@@ -168,7 +168,7 @@ class OnASlowDisk(TestCase):
 
     async def test_commits_wait_where_the_log_would_grow_for_ever(self) -> None:
         self.vfs.slow["queue-0.db"] = 0.002
-        self.patch(copying, "LONGEST_LOG", 1_500)
+        self.patch(copier, "LONGEST_LOG", 1_500)
         for _ in range(100):
             await self.commit(100_000)
         longest = (self.folder / "queue-0.db-wal").stat().st_size

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from mta.interfaces import Claim, NewDelivery, Record, SpoolBroken
 from mta.message.envelope import Envelope, Recipient
-from mta.spool import copying
+from mta.spool import copier
 from mta.spool import store as store_module
 from mta.spool.batches import Committer
 from mta.spool.sqlite import SqliteSpool
@@ -174,7 +174,7 @@ class InAThread(TestCase):
     async def test_nobody_touches_the_file_while_the_log_is_copied(self) -> None:
         """The reactor writes at the end of its turn, and the thread copies the log when it has answered."""
         self.patch(store_module, "CHECKPOINT_PAGES", 10)
-        self.patch(copying, "PAUSE", 0.0)
+        self.patch(copier, "PAUSE", 0.0)
         committer = self.spool._writer._committer
         store = committer._store
         copied = 0
