@@ -5,12 +5,12 @@ LONG = 0.015  # seconds in a transaction after which the next one does less
 
 
 class Pace:
-    """size: of the next step, between `least` and `most`."""
+    """size: of the next step, between `least`, with which it begins, and `most`."""
 
     def __init__(self, most: int, least: int) -> None:
         self._most = most
         self._least = min(least, most)
-        self.size = most
+        self.size = self._least
 
     def took(self, seconds: float) -> None:
         """How long the last step kept others waiting."""

@@ -84,7 +84,7 @@ class Store:
         self._copier = copier
         self._logged_pages = 0
         self._is_copied = False
-        self._vacuuming = Pace(VACUUM_PAGES, VACUUM_PAGES // 5)
+        self._vacuuming = Pace(VACUUM_PAGES, VACUUM_PAGES // 10)
         self.renew_ids()
         db.set_wal_hook(self._committed)
 

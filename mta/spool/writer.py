@@ -36,6 +36,7 @@ QUICK = 0.001  # seconds that a commit may take where the reactor makes it itsel
 FORGIVING = 0.9  # how much of a slow commit's time still counts after the next one
 IDLE = 1.0  # seconds between two looks whether there is time to tidy up
 QUIET = 0.3  # of the time since the last look, at most, that it was busy with what was asked for, while there is
+MOMENT = 0.005  # seconds until it is looked again where it is quiet, but for this moment
 STEP = 0.05  # seconds between two steps of tidying up
 EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
 
@@ -180,7 +181,10 @@ class Writer:
     def _look_around(self) -> None:
         self._look = None
         now = self._reactor.seconds()
-        is_quiet = self._served <= QUIET * (now - self._looked) and not (self._busy or self._gathered)
+        is_quiet = self._served <= QUIET * (now - self._looked)
+        if is_quiet and (self._busy or self._gathered):
+            self._look = self._reactor.callLater(MOMENT, self._look_around)
+            return
         self._served, self._looked = 0.0, now
         if is_quiet:
             self._busy = True

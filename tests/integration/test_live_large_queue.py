@@ -81,7 +81,7 @@ def test_a_long_queue_is_no_burden(make_relay: StartRelay, sender: str, count: i
         "beside mta hold --all": lambda: crowded.mta("hold", "--all"),
         "beside mta drop --all": lambda: crowded.mta("drop", "--yes", "--all"),
         "while the space is given back": lambda: wait_until(
-            lambda: free_pages(crowded) <= max(SPARE, most_free - 20_000), "it shrinks", 300, 0.2
+            lambda: free_pages(crowded) <= max(SPARE, most_free - 10_000), "it shrinks", 300, 0.2
         ),
     }
     worst = 0.0
