@@ -44,7 +44,10 @@ def size_of(relay: Relay) -> int:
     return (relay.spool / "queue-0.db").stat().st_size
 
 
-@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+SOAK = [pytest.param(250_000, marks=pytest.mark.soak), pytest.param(1_000_000, marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("count", [20_000, *SOAK])
 def test_a_long_queue_is_no_burden(make_relay: StartRelay, sender: str, count: int) -> None:
     # What arrives is discarded, so that the two relays have the same to do: the crowd's mail is not due.
     routes = [{"to": "gone.test", "via": "discard"}]
@@ -109,7 +112,7 @@ def test_a_long_queue_is_no_burden(make_relay: StartRelay, sender: str, count: i
     print("\n".join(told))
     assert most_free > count / 8, "the space of most of what was dropped"
     wait_until(lambda: size_of(crowded) <= pages(crowded) * 4096, "the file ends where its last page does", 30, 0.2)
-    assert crowded.queue("--limit", "0")["totals"]["messages"] == 0
+    crowded.wait_until_empty(120)  # but for what was being tried, or about to be
     assert starts[0] < starts[1] + 1.0
     assert growth < 50 * MEBIBYTE
     assert ratio >= 0.7
