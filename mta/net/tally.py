@@ -8,6 +8,7 @@ two clients would have to fall together twice to be taken for each other.
 import hashlib
 import mmap
 import os
+from functools import lru_cache
 from typing import Final
 
 _SLOTS: Final = 1 << 13  # of each hash
@@ -64,6 +65,7 @@ class Alone:
         return 0
 
 
+@lru_cache(maxsize=1024)
 def _slots(client: str) -> tuple[int, int]:
     octets = hashlib.blake2b(client.encode(), digest_size=4).digest()
     first, second = int.from_bytes(octets[:2], "big"), int.from_bytes(octets[2:], "big")
