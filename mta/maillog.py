@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock, get_ident
 from typing import Any, Protocol, TextIO
 
 from twisted.internet.interfaces import IReactorTime
@@ -68,10 +69,16 @@ class Log(Protocol):
 
 
 class LineWriter:
-    """Gathers lines until the reactor has nothing else to do, and writes them at once. No path: standard output."""
+    """Gathers lines until the reactor has nothing else to do, and writes them at once. No path: standard output.
+
+    Made in the reactor's thread; others may use it too.
+    """
 
     def __init__(self, reactor: IReactorTime, path: Path | None = None) -> None:
         self._when_idle = when_idle(reactor)
+        self._from_thread: Callable[..., object] = getattr(reactor, "callFromThread", self._when_idle)
+        self._home = get_ident()
+        self._guard = Lock()
         self._file: TextIO
         if path is None:
             # Taken now: once logging has begun, Twisted puts itself in the place of sys.stdout.
@@ -83,9 +90,11 @@ class LineWriter:
         self._lines: list[str] = []
 
     def __call__(self, line: str) -> None:
-        if not self._lines:
-            self._when_idle(self.flush)
-        self._lines.append(line)
+        with self._guard:
+            self._lines.append(line)
+            is_first = len(self._lines) == 1
+        if is_first:
+            (self._when_idle if get_ident() == self._home else self._from_thread)(self.flush)
 
     def shareable(self) -> int | None:
         """A descriptor that other processes can write whole lines to beside us; None where only a file would do."""
@@ -103,9 +112,10 @@ class LineWriter:
 
     def flush(self) -> None:
         """Write what has gathered. Called by itself, and at the end."""
-        if not self._lines:
+        with self._guard:
+            lines, self._lines = self._lines, []
+        if not lines:
             return
-        lines, self._lines = self._lines, []
         text = "\n".join(lines) + "\n"
         try:
             self._file.write(text)

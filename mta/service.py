@@ -51,6 +51,7 @@ from mta.policy.routing import Via
 from mta.policy.window import WindowLimits, pauses_within
 from mta.spool.disk import Disk
 from mta.spool.sqlite import SqliteSpool
+from mta.spool.writer import exit_process
 from mta.transports.connector import Connector
 from mta.transports.fitting import Fitter
 from mta.transports.lmtp import LmtpTransport
@@ -145,6 +146,7 @@ class Relay(MultiService):
             disk=ground.disk,
             vfs=ground.vfs,
             inline=ground.inline,
+            on_fatal=self._end_at_once,
         )
         self.resolver = ground.resolver(reactor, config)
         self.pool = Pool(reactor)
@@ -343,6 +345,12 @@ class Relay(MultiService):
                     self.log.event("certificate", file=str(self.config.tls.certificate), why="read again")
             except TlsProblem as problem:
                 self.log.event("alarm", why=f"{problem}; the certificate that was in use stays in use")
+
+    def _end_at_once(self) -> None:
+        """The spool cannot be written any more, whatever is done: say why, and end the process."""
+        if self._ground.sink is not None:
+            self._ground.sink.flush()
+        exit_process()
 
     def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
         """Call a function where the reactor need not wait for it."""

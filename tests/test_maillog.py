@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
@@ -115,3 +118,31 @@ def test_addresses_within_a_text_are_hashed_too() -> None:
     )
     assert not any(name in lines[0] for name in ("alice", "bob", "carol"))
     assert all(kept in lines[0] for kept in ("@example.org may not", "SIZE=1", "@example.net>: unknown, see https:"))
+
+
+class Turning:
+    """A reactor whose turn ends while a thread is at it."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.callLater = self.callFromThread = lambda *call: self.asked.append(call[-1])
+
+    def turn(self) -> None:
+        asked, self.asked = self.asked, []
+        for call in asked:
+            call()
+
+
+def test_a_line_from_a_thread_is_written_and_silences_nobody(tmp_path: Path) -> None:
+    reactor = Turning()
+    writer = LineWriter(reactor, tmp_path / "log")
+    for number in range(200):
+        thread = threading.Thread(target=writer, args=(f"thread {number}",))
+        thread.start()
+        writer(f"reactor {number}")
+        reactor.turn()
+        thread.join()
+        reactor.turn()
+    writer.close()
+    written = (tmp_path / "log").read_text().splitlines()
+    assert sorted(written) == sorted(f"{who} {number}" for who in ("thread", "reactor") for number in range(200))

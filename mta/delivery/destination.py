@@ -7,7 +7,7 @@ spool: a destination that was forgotten is tried once more than need be.
 
 import random
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from mta.interfaces import Claim, Pause
@@ -25,7 +25,7 @@ class Destination:
 
     running: deliveries under way, reservations included. ready: claimed, waiting for their turn. claiming: the spool
     has been asked for more. has_claimed: it has been asked since this was last at rest. more: it may have more that
-    is due. queued: stands in the line for the next free place. unrecorded: changes on their way into the spool.
+    is due. line: where it stands for the next free place, if it does. unrecorded: changes on their way into the spool.
     answers: it did when it was last tried. estranged: deliveries under way that began when it had not.
     refusal: what was said when it last failed as a whole. paused_look: the number of the last look into the spool
     before it was paused (see `Lookout`).
@@ -36,10 +36,10 @@ class Destination:
         "claiming",
         "estranged",
         "has_claimed",
+        "line",
         "more",
         "name",
         "paused_look",
-        "queued",
         "ready",
         "refusal",
         "running",
@@ -58,7 +58,7 @@ class Destination:
         self.claiming = False
         self.has_claimed = False
         self.more = False
-        self.queued = False
+        self.line: deque[Destination] | None = None
         self.refusal: Outcome | None = None
         self.paused_look = 0
 

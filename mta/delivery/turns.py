@@ -96,16 +96,20 @@ class Turns:
         self._octets -= octets
 
     def queue(self, one: Destination, now: float) -> None:
-        """Put a destination into the line if it has something ready and may have a place."""
-        if one.ready and not one.queued and one.free(now) > 0:
-            one.queued = True
-            (self._line if one.answers else self._strangers_line).append(one)
+        """Put a destination into its line if it has something ready and may have a place.
+
+        One that has answered meanwhile leaves the strangers' line: where it stood there, `_first` passes it over.
+        """
+        line = self._line if one.answers else self._strangers_line
+        if one.ready and one.line is not line and one.free(now) > 0:
+            one.line = line
+            line.append(one)
 
     def clear(self) -> None:
         """Nobody stands in a line any more."""
         for line in self._line, self._strangers_line:
             for one in line:
-                one.queued = False
+                one.line = None
             line.clear()
 
     def work(self) -> None:
@@ -119,7 +123,7 @@ class Turns:
                 one = self._next()
                 if one is None:
                     break
-                one.queued = False
+                one.line = None
                 if one.ready and one.free(now) > 0:
                     claim = one.ready.pop(0)
                     self.take(one)
@@ -131,8 +135,18 @@ class Turns:
     def _next(self) -> Destination | None:
         """Whose turn it is: of one line and of the other by turns."""
         has_room = self._strangers < self._bounds.strangers
-        if self._strangers_line and has_room and (self._after_known or not self._line):
-            self._after_known = False
-            return self._strangers_line.popleft()
-        self._after_known = True
-        return self._line.popleft() if self._line else None
+        for known in (False, True) if self._after_known else (True, False):
+            one = _first(self._line) if known else _first(self._strangers_line) if has_room else None
+            if one is not None:
+                self._after_known = known
+                return one
+        return None
+
+
+def _first(line: deque[Destination]) -> Destination | None:
+    """The first of a line who still stands there."""
+    while line:
+        one = line.popleft()
+        if one.line is line:
+            return one
+    return None

@@ -80,7 +80,7 @@ class Committer:
         try:
             if not store.begin_at_once():
                 return False
-        except apsw.Error:
+        except (apsw.Error, OSError):
             return False
         try:
             for operation in batch:
@@ -181,7 +181,10 @@ class Committer:
     def _sound_store(self) -> Store:
         """The store; after an error a new one, with what is doubtful undone. Raises `SpoolBroken`."""
         if self._store is None:
-            store = self._reopen()
+            try:
+                store = self._reopen()
+            except (apsw.Error, OSError) as error:
+                raise SpoolBroken(f"the queue file cannot be opened anew: {error}") from error
             try:
                 with store.transaction():
                     for operation in self._doubtful:

@@ -11,6 +11,7 @@ with the reactor for Python's lock, each time anew, and each hand-over wakes ano
 """
 
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -48,7 +49,7 @@ _log = Logger()
 
 def exit_process() -> None:
     """End the process at once: without its writer it could only pretend to work."""
-    traceback.print_exc()
+    traceback.print_exc(file=sys.__stderr__)  # sys.stderr is the log by now, which nobody writes any more
     os._exit(EXIT_STATUS)
 
 
@@ -60,8 +61,8 @@ class Writer:
     ) -> None:
         """remove: what to do, in the reactor's thread, with messages whose content file may go.
 
-        fatal: called in the writer's thread if that fails; it should not return. None: there is no thread, and each
-        batch is done in the turn of the reactor that it is handed over in, which a simulation can repeat.
+        fatal: called where the writing fails, in whichever thread; it should not return. None: there is no thread, and
+        each batch is done in the turn of the reactor that it is handed over in, which a simulation can repeat.
         """
         self._reactor = reactor
         self._committer = committer
@@ -150,12 +151,24 @@ class Writer:
         self._urgent = False
         self._busy = True
         self._since = self._reactor.seconds()
-        is_prepared = is_brief and self._committer.prepare(batch)
-        if is_prepared and self._commit_time < QUICK:
-            self._commit(batch)
+        is_done = False
+        try:
+            is_prepared = is_brief and self._committer.prepare(batch)
+            if is_prepared and self._is_quick:
+                self._commit(batch)
+                is_done = True
+        except BaseException:
+            self._thread.failed()  # nobody would ever be answered again
+            raise
+        if is_done:
             self._answer(batch, self._committer.take_removable())
         else:
             self._thread.do(partial(self._perform, batch, is_prepared))
+
+    @property
+    def _is_quick(self) -> bool:
+        """Is the disk so quick that the reactor commits?"""
+        return self._commit_time < QUICK
 
     def _answer(self, batch: Batch, removable: list[int]) -> None:
         """A batch is done, by the thread or here."""
@@ -164,7 +177,7 @@ class Writer:
         if self._committer.has_long_log:
             self._busy = True
             self._thread.do(self._checkpoint)
-        if self._urgent and not self._alone:
+        if self._urgent and not self._alone and (self._lengthy or not self._is_quick):
             self._hand_over()  # first, so that the disk works while the answers are being used
         for operation in batch:
             operation.answer()
@@ -265,13 +278,17 @@ class _Thread:
         """No more tasks will follow."""
         self._tasks.put(None)
 
+    def failed(self) -> None:
+        """In an exception: the writing has failed in a way that nothing can be made of."""
+        _log.failure("the writer of the spool failed")
+        self._fatal()
+
     def _serve(self) -> None:
         try:
             while (task := self._tasks.get()) is not None:
                 task()
         except BaseException:
-            _log.failure("the writer of the spool failed")
-            self._fatal()
+            self.failed()
 
 
 class _NoThread:
@@ -284,6 +301,9 @@ class _NoThread:
     def tell(self, what: Callable[..., Any], *values: object) -> None:
         """As in `_Thread`."""
         what(*values)
+
+    def failed(self) -> None:
+        """As in `_Thread`; whoever runs the reactor finds out by the exception."""
 
     def end(self) -> None:
         """As in `_Thread`."""

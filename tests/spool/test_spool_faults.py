@@ -15,6 +15,7 @@ from spools import SqliteWorld, clock_at_start
 from mta.interfaces import NewDelivery, SpoolBroken, SpoolFull
 from mta.message.envelope import Envelope, Recipient
 from mta.message.timeline import Event
+from mta.spool.disk import Lock
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.store import Store
 
@@ -289,3 +290,46 @@ def test_a_spool_that_did_not_start_can_be_stopped(tmp_path: Path) -> None:
     assert messages(world) == [message]
     world.close()
     world.wait(world.spool.stop())
+
+
+# In the reactor's own part of a write nothing may get lost either: nobody would ever be answered again.
+
+
+def test_a_lock_that_cannot_be_taken_once_stops_nobody(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.commit(eager=True)
+    left = [OSError(errno.ENOLCK, "no locks are available")]
+    real = Lock.try_acquire
+
+    def try_acquire(lock: Lock) -> bool:
+        if left:
+            raise left.pop()
+        return real(lock)
+
+    monkeypatch.setattr(Lock, "try_acquire", try_acquire)
+    message, _ = world.commit(eager=True)
+    assert message in messages(world)
+    assert not left
+
+
+def test_a_file_that_cannot_be_read_when_it_is_opened_anew_is_opened_once_more(
+    world: SqliteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, _ = world.commit(eager=True)
+    left = [apsw.IOError("read said no")]
+    real = Store.renew_ids
+
+    def renew_ids(store: Store) -> None:
+        if left:
+            raise left.pop()
+        real(store)
+
+    def commit() -> None:
+        raise apsw.IOError("fsync said no")
+
+    monkeypatch.setattr(Store, "renew_ids", renew_ids)
+    monkeypatch.setattr(world.spool._writer._committer._store, "commit", commit)
+    with pytest.raises(SpoolBroken):
+        world.commit(eager=True)
+    assert not left
+    after, _ = world.commit(eager=True)
+    assert messages(world) == [before, after]

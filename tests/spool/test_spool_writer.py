@@ -270,3 +270,46 @@ def test_what_fails_in_the_turn_harms_nobody_else(world: SqliteWorld) -> None:
     assert len(world.wait(gatherResults([before, after]))) == 2
     with world.desk() as desk:
         assert desk.totals().messages == 2
+
+
+class Slowly:
+    """A thread that does nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Callable[[], None]] = []
+        self.do = self.tasks.append
+
+    def tell(self, what: Callable[..., Any], *values: object) -> None:
+        what(*values)
+
+
+def test_batches_are_answered_in_the_order_in_which_they_were_made(world: SqliteWorld) -> None:
+    writer, order = world.spool._writer, []
+    world.wait(ask(world))
+    writer._thread, real = Slowly(), writer._thread
+    writer._commit_time = 0.0
+    world.spool.due(world.now, 1, frozenset()).addCallback(lambda _: order.append("in the thread"))
+    world.clock.advance(0)
+    ask(world).addCallback(lambda _: order.append("in the reactor"))
+    world.clock.advance(0)
+    assert order == []
+    writer._thread.tasks.pop()()
+    world.clock.advance(0)
+    assert order == ["in the thread", "in the reactor"]
+    writer._thread = real
+
+
+def test_what_fails_in_the_reactor_ends_the_process_as_it_does_in_the_thread(world: SqliteWorld) -> None:
+    ended: list[str] = []
+    writer = world.spool._writer
+    real, writer._thread.failed = writer._committer.prepare, lambda: ended.append("ended")
+
+    def prepare(batch: list[Any]) -> bool:
+        raise MemoryError
+
+    writer._committer.prepare = prepare
+    ask(world)
+    with pytest.raises(MemoryError):
+        world.clock.advance(0)
+    assert ended == ["ended"]
+    writer._committer.prepare, writer._busy = real, False
