@@ -131,12 +131,12 @@ class Doorkeeper:
         """A session has ended."""
         self._sessions.discard(session)
         self._clients[session.client] -= 1
-        self._tally.change(session.client, -1)
         if not self._clients[session.client]:
             del self._clients[session.client]
         if not self._sessions and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
+        self._tally.change(session.client, -1)  # last: whatever the others count, our own sessions have to end
 
     def rejected(self, session: Session, event: Rejected) -> None:
         """The language has answered a line that is wrong, or out of order."""

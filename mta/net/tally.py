@@ -33,13 +33,22 @@ class Tally:
         self._others = [one * _PART for one in range(processes) if one != number]
 
     def clear(self) -> None:
-        """Nobody is connected to us: we have just begun, or are dead."""
-        self._counts[self._start : self._start + _PART] = memoryview(bytes(_PART * _OCTETS)).cast("I")
+        """Nobody is connected to us: we have just begun."""
+        self._forget(self._start)
+
+    def forget(self, number: int) -> None:
+        """Nobody is connected to this process: it is no more."""
+        self._forget(number * _PART)
+
+    def _forget(self, start: int) -> None:
+        self._counts[start : start + _PART] = memoryview(bytes(_PART * _OCTETS)).cast("I")
 
     def change(self, client: str, by: int) -> None:
-        """So many more (or less) connections from a client to us."""
-        for slot in (0, *_slots(client)):
-            self._counts[self._start + slot] += by
+        """So many more (or less) connections from a client to us. Never fewer than none: what counts wrong lets in one
+        too many, or one too few, and that is all.
+        """
+        for slot in (self._start, *(self._start + one for one in _slots(client))):
+            self._counts[slot] = max(0, self._counts[slot] + by)
 
     def elsewhere(self) -> int:
         """How many connections the others have."""

@@ -32,9 +32,25 @@ def test_one_that_has_died_has_nobody(tallies: list[Tally]) -> None:
     first, second, _ = tallies
     first.change("192.0.2.1", +1)
     second.change("192.0.2.1", +1)
-    first.clear()
+    second.forget(0)
     assert [one.elsewhere() for one in tallies] == [1, 0, 1]
     assert [one.elsewhere_from("192.0.2.1") for one in tallies] == [1, 0, 1]
+
+
+def test_one_that_was_taken_for_dead_may_still_count(tallies: list[Tally]) -> None:
+    first, second, _ = tallies
+    first.change("192.0.2.1", +1)
+    second.forget(0)
+    first.change("192.0.2.1", -1)
+    first.change("192.0.2.1", +1)
+    assert second.elsewhere() == second.elsewhere_from("192.0.2.1") == 1
+
+
+def test_one_that_begins_has_nobody(tallies: list[Tally]) -> None:
+    first, second, _ = tallies
+    first.change("192.0.2.1", +1)
+    first.clear()
+    assert second.elsewhere() == second.elsewhere_from("192.0.2.1") == 0
 
 
 def test_thousands_of_clients_are_hardly_ever_taken_for_each_other(tallies: list[Tally]) -> None:
