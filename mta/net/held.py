@@ -1,12 +1,14 @@
 """Held: listening sockets that one process makes and keeps, and others take their connections from.
 
 Of a TCP address there is a socket for each of them, among which the kernel shares out what comes in (SO_REUSEPORT);
-what waits at the socket of a process that has died is there for the next one that is given it. A Unix socket has no
-such share, so they all accept from the same one.
+what waits at the socket of a process that has died is there for the next one that is given it. Where there will be none
+for a while, that socket is paused, and the kernel turns to the others. A Unix socket has no such share, so they all
+accept from the same one.
 """
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.protocol import Factory
@@ -23,6 +25,12 @@ class Held(Protocol):
     def descriptors(self) -> Sequence[int]:
         """One for each process that is to accept from them."""
 
+    def pause(self, number: int) -> None:
+        """Nobody accepts from this one for a while: what waits at it is reset, what comes goes to the others."""
+
+    def resume(self, number: int) -> None:
+        """Somebody accepts from it again. Raises `OSError`."""
+
     def close(self) -> None:
         """Let go of them. Who has been given one goes on with it."""
 
@@ -37,6 +45,10 @@ class HeldTcp:
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
         )
         try:
+            if not port:
+                with socket.socket(family, socket.SOCK_STREAM) as any_port:
+                    any_port.bind(where)
+                    where = any_port.getsockname()
             for number in range(processes):
                 one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
                 self._sockets.append(one)
@@ -47,12 +59,20 @@ class HeldTcp:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, number > 0)
                 one.bind(where)
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                where = one.getsockname()  # where the port was 0, the others get the same
                 one.listen(BACKLOG)
         except OSError:
             self.close()
             raise
         self.descriptors = [one.fileno() for one in self._sockets]
+
+    def pause(self, number: int) -> None:
+        """As in `Held`. It stays bound, since the rights to bind it may have been given away (Linux)."""
+        with suppress(OSError):  # it is paused already
+            self._sockets[number].shutdown(socket.SHUT_RDWR)
+
+    def resume(self, number: int) -> None:
+        """As in `Held`."""
+        self._sockets[number].listen(BACKLOG)
 
     def close(self) -> None:
         """As in `Held`."""
@@ -68,6 +88,12 @@ class HeldUnix:
         self._port = _OnlyHeld(path.encode(), Factory(), BACKLOG, 0o666, reactor, wantPID=1)
         self._port.startListening()
         self.descriptors = [self._port.fileno()] * processes
+
+    def pause(self, number: int) -> None:
+        """As in `Held`: whoever is there accepts from it."""
+
+    def resume(self, number: int) -> None:
+        """As in `Held`."""
 
     def close(self) -> None:
         """As in `Held`; its name goes."""

@@ -1,8 +1,8 @@
 """Listening sockets that one process makes for others."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ def address_of(descriptor: int) -> tuple[str, int]:
 
 @pytest.fixture
 def held() -> Iterator[HeldTcp]:
-    with closing(HeldTcp(ADDRESS, 0, 3)) as made:
+    with contextlib.closing(HeldTcp(ADDRESS, 0, 3)) as made:
         yield made
 
 
@@ -32,22 +32,54 @@ def test_all_listen_on_the_same_address(held: HeldTcp) -> None:
     assert len({address_of(one) for one in held.descriptors}) == 1
 
 
-def test_the_kernel_gives_each_some(held: HeldTcp) -> None:
-    clients = [socket.create_connection(address_of(held.descriptors[0])) for _ in range(60)]
+def shares_of(held: HeldTcp) -> list[int]:
+    """How many of 60 connections come to each of the sockets."""
+    clients = [socket.create_connection(address_of(held.descriptors[-1]), 5) for _ in range(60)]
     taken = []
     for descriptor in held.descriptors:
         listening = socket.socket(fileno=descriptor)
         taken.append(0)
-        try:
+        with contextlib.suppress(OSError):
             while True:
                 listening.accept()[0].close()
                 taken[-1] += 1
-        except BlockingIOError:
-            listening.detach()
+        listening.detach()
     for client in clients:
         client.close()
+    return taken
+
+
+def test_the_kernel_gives_each_some(held: HeldTcp) -> None:
+    taken = shares_of(held)
     assert sum(taken) == 60
     assert min(taken) > 0
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_that_is_paused_gets_none_until_it_is_resumed(held: HeldTcp, number: int) -> None:
+    for _ in range(2):
+        held.pause(number)
+        held.pause(number)
+        taken = shares_of(held)
+        assert taken.pop(number) == 0
+        assert sum(taken) == 60
+        held.resume(number)
+        taken = shares_of(held)
+        assert sum(taken) == 60
+        assert min(taken) > 0
+
+
+def test_what_waits_at_one_that_is_paused_is_reset(held: HeldTcp) -> None:
+    where = address_of(held.descriptors[0])
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(where, 5)) for _ in range(30)]
+        for number in range(3):
+            held.pause(number)
+        for client in clients:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(where, 5)
 
 
 def test_nobody_else_joins(held: HeldTcp) -> None:
@@ -84,6 +116,10 @@ def test_a_unix_socket_is_one_for_all(tmp_path: Path) -> None:
         client.connect(str(path))
         with pytest.raises(CannotListenError):
             HeldUnix(reactor, str(path), 2)
+    held.pause(0)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    held.resume(0)
     held.close()
     reactor.runUntilCurrent()  # type: ignore[attr-defined]
     assert not path.exists()
