@@ -137,6 +137,10 @@ class SpoolBroken(Exception):
     """The spool cannot be used. The text says what to do."""
 
 
+class SpoolDamaged(SpoolBroken):
+    """A queue file has been set aside: whoever starts once more begins with an empty one."""
+
+
 class IContent(Interface):
     """The content of a kept message, without transparency, ready to be read any number of times."""
 

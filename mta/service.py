@@ -38,7 +38,7 @@ from mta.inbound.listener import Listener, ListenerFactory
 from mta.inbound.manners import Manners
 from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
-from mta.interfaces import IAuthentication, ICheck, IResolver, SpoolBroken
+from mta.interfaces import IAuthentication, ICheck, IResolver, SpoolBroken, SpoolDamaged
 from mta.maillog import LineWriter, MailLog, Observer
 from mta.net import eager
 from mta.net.local import is_local
@@ -69,6 +69,10 @@ _logger = Logger()
 
 class CannotStart(Exception):
     """The relay cannot run here; the text says why, and what to do."""
+
+
+class QueueDamaged(CannotStart):
+    """It would find an empty queue if it were started once more, so it is for somebody who knows that to do so."""
 
 
 def threaded_resolver(reactor: Any, config: Config) -> ThreadedResolver:
@@ -223,6 +227,8 @@ class Relay(MultiService):
         self._bind()
         try:
             recovered = self.spool.start()
+        except SpoolDamaged as error:
+            raise QueueDamaged(str(error)) from error
         except SpoolBroken as error:
             raise CannotStart(str(error)) from error
         self.manager.start()

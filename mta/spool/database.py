@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from mta.interfaces import SpoolBroken
+from mta.interfaces import SpoolBroken, SpoolDamaged
 from mta.spool.disk import Disk
 
 OLDEST_SQLITE = (3, 51, 3)  # a commit beside a checkpoint of another connection could lose pages until then
@@ -116,7 +116,7 @@ def reopen(path: Path, vfs: str | None) -> apsw.Connection:
     return db
 
 
-def set_aside(path: Path, disk: Disk, why: str) -> SpoolBroken:
+def set_aside(path: Path, disk: Disk, why: str) -> SpoolDamaged:
     """Rename a damaged file and its companions. Returns what to raise, which tells the operator what to do."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
@@ -124,7 +124,7 @@ def set_aside(path: Path, disk: Disk, why: str) -> SpoolBroken:
         if disk.exists(old):
             disk.rename(old, new)
     sqlite = f"{sys.executable} -m apsw"
-    return SpoolBroken(
+    return SpoolDamaged(
         f"the queue file {path} is damaged ({why}). It was set aside as {aside}. To save what is in it: "
         f"{sqlite} {aside} .dump | {sqlite} {path} (this program's own SQLite shell; the system's may be too old). "
         f"Starting again without doing so begins with an empty queue"
