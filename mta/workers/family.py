@@ -2,14 +2,20 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
+
+from twisted.logger import Logger
 
 from mta.workers.lines import Words, adopt
 from mta.workers.worker import Worker
+
+_logger = Logger()
 
 
 class Family:
@@ -19,6 +25,7 @@ class Family:
         """Start the parent, with all rights that we have now. Raises `OSError`."""
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._workers: dict[int, Worker] = {}
+        self._is_lost = False
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  ourselves
                 [sys.executable, "-P", "-m", "mta.workers.parent", str(theirs.fileno())],
@@ -34,23 +41,29 @@ class Family:
 
     def start(self, number: int, descriptors: Sequence[int], log: int | None) -> Worker:
         """Start a worker. descriptors: what it is given, see `process.run`. log: a file that it may write to; None to
-        have its lines handed to us.
+        have its lines handed to us. Raises `OSError`.
         """
-        line, theirs = socket.socketpair()
-        lines, output = socket.socketpair() if log is None else (None, None)
+        with ExitStack() as ours, ExitStack() as theirs:
+
+            def pair() -> tuple[socket.socket, int]:
+                one, other = socket.socketpair()
+                theirs.enter_context(other)
+                return ours.enter_context(one), other.fileno()
+
+            line, end = pair()
+            lines, written = pair() if log is None else (None, log)
+            self._ask({"do": "start", "number": number}, (end, written, *descriptors))
+            ours.pop_all()
         worker = self._workers[number] = Worker(number, line, lines)
-        try:
-            written = output.fileno() if output is not None else log
-            self._ask({"do": "start", "number": number}, (theirs.fileno(), written, *descriptors))
-        finally:
-            theirs.close()
-            if output is not None:
-                output.close()
         return worker
 
     def kill(self, worker: Worker) -> None:
         """Have a worker end at once."""
-        self._ask({"do": "kill", "number": worker.number}, ())
+        if not self._is_lost:
+            self._ask({"do": "kill", "number": worker.number}, ())
+        elif worker.pid:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
     def wait(self, done: Callable[[], bool]) -> None:
         """Listen until something is so, or there is no parent any more. Only while the reactor does not run."""
@@ -59,19 +72,28 @@ class Family:
 
     def watch(self, reactor: Any, lost: Callable[[], None]) -> None:
         """Listen from now on. lost: is called when there is no parent any more."""
-        adopt(reactor, socket.socket(fileno=os.dup(self._line.fileno())), Words(self._hear, lost))
+
+        def gone() -> None:
+            self._is_lost = True
+            lost()
+
+        adopt(reactor, socket.socket(fileno=os.dup(self._line.fileno())), Words(self._hear, gone))
 
     def close(self) -> None:
         """Let the parent go; the workers have."""
         self._line.close()
 
-    def _ask(self, what: dict[str, object], descriptors: Sequence[int | None]) -> None:
-        try:
-            socket.send_fds(self._line, [json.dumps(what).encode()], [one for one in descriptors if one is not None])
-        except OSError:
-            return  # there is no parent any more, which is noticed where it is listened to
+    def _ask(self, what: dict[str, object], descriptors: Sequence[int]) -> None:
+        with suppress(ConnectionError):  # there is no parent any more, which is noticed where it is listened to
+            socket.send_fds(self._line, [json.dumps(what).encode()], descriptors)
 
     def _hear(self, line: bytes) -> None:
+        try:
+            self._take(line)
+        except Exception:  # or the line would be closed, and the parent taken for dead
+            _logger.failure("what the parent of the workers has said could not be dealt with")
+
+    def _take(self, line: bytes) -> None:
         told = json.loads(line)
         if "born" in told:
             self._workers[told["born"]].pid = told["pid"]

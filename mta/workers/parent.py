@@ -22,6 +22,9 @@ from mta.workers.lines import MOST_DESCRIPTORS, MOST_OCTETS
 from mta.workers.process import run
 
 _CHILD_GONE: Final = signal.SIGCHLD
+# What ends the relay may be sent to all of its processes. The workers have to be listened to until they have ended, so
+# the parent stays until the supervisor is no more.
+_FOR_THE_SUPERVISOR: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(words: Sequence[str]) -> int:
@@ -44,6 +47,7 @@ class _Parent:
         self._workers: dict[int, int] = {}
         self._woken, self._wakes = socket.socketpair()
         self._wakes.setblocking(False)
+        self._were = {one: signal.signal(one, signal.SIG_IGN) for one in _FOR_THE_SUPERVISOR}
         signal.signal(_CHILD_GONE, lambda *_: None)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
 
@@ -89,8 +93,10 @@ class _Parent:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(_CHILD_GONE, signal.SIG_DFL)
-            for one in (self._supervisor, self._woken, self._wakes):
-                one.close()
+            for one, was in self._were.items():
+                signal.signal(one, was)
+            for line in (self._supervisor, self._woken, self._wakes):
+                line.close()
             status = run(number, self._supervisors_id, descriptors)
         except BaseException:
             traceback.print_exc()

@@ -1,7 +1,8 @@
 """Process: what runs in a worker.
 
 Its standard output is the log. Over a socket it tells the supervisor that it is ready, or why it cannot be, and is told
-to let clients in; when that socket ends, it stops: the supervisor wants it to, or is no more.
+to let clients in; when nothing more can come over it, it stops: the supervisor wants it to, or is no more. Our end of
+it stays open until the process ends, and so tells the supervisor that it has, even where nobody else could.
 """
 
 import gc
@@ -13,17 +14,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.logger import globalLogBeginner
+from twisted.logger import Logger, globalLogBeginner
 
 from mta.maillog import LineWriter, Observer
 from mta.net.poller import the_reactor
 from mta.net.tally import Tally
-from mta.service import CannotStart, Ground, Place, Relay
-from mta.workers.lines import GO, Words, adopt
+from mta.service import CannotStart, Ground, Place, QueueDamaged, Relay
+from mta.workers.lines import GO, Ear
 from mta.workers.orders import Orders
 
 # New objects between two collections: a few hundred sessions' worth. Python's own 700 costs several percent.
 _GARBAGE = 20_000
+_SOFTWARE = 70  # EX_SOFTWARE of sysexits.h
+
+_logger = Logger()
 
 
 def spare_collector() -> None:
@@ -54,14 +58,19 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
             relay = Relay(orders.config, Ground(reactor, sink=sink, place=place))
             relay.privilegedStartService()
             relay.startService()
+            sink.flush()
+            spare_collector()
+            _run(reactor, relay, to_supervisor)
         except CannotStart as error:
-            _tell(to_supervisor, {"cannot": str(error)})
+            _tell(to_supervisor, {"cannot": str(error), "damaged": isinstance(error, QueueDamaged)})
             return 1
+        except Exception as error:
+            # Here, since nobody else would still write it: standard error is the log by now.
+            _logger.failure("the worker has failed")
+            _tell(to_supervisor, {"cannot": f"{type(error).__name__}: {error}"})
+            return _SOFTWARE
         finally:
             sink.flush()
-        spare_collector()
-        _run(reactor, relay, to_supervisor)
-    sink.flush()
     return 0
 
 
@@ -78,7 +87,7 @@ def _run(reactor: Any, relay: Relay, supervisor: socket.socket) -> None:
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
     _tell(supervisor, {"ready": True})
     supervisor.recv(len(GO))  # all are ready; or this is its end, which is found once more below
-    reactor.callWhenRunning(adopt, reactor, supervisor, Words(lambda line: None, stop))
+    Ear(reactor, supervisor, stop)
     reactor.run(installSignalHandlers=False)
 
 

@@ -1,13 +1,15 @@
 """Supervisor: holds the listening sockets, and sees to it that every worker runs until all of them are stopped."""
 
+import atexit
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver
 
@@ -23,6 +25,7 @@ from mta.workers.worker import Worker
 PATIENCE: Final = GRACE + FAREWELL + 8.0  # seconds that workers have to stop before they are killed
 STEADY: Final = 60.0  # seconds that a worker has to have run for its end not to count as one of several in a row
 PAUSES: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds until it is started again; the last one repeats
+AWAY: Final = 2.0  # seconds of such a pause from which on its clients do not wait for it, but go to the others
 
 
 class Supervisor(MultiService):
@@ -37,7 +40,8 @@ class Supervisor(MultiService):
         self._take_line: Callable[[str], None] = sink or to_twisted
         self._log = MailLog(self._take_line, reactor, config.log.format, config.log.addresses)
         self._number = workers
-        self._tally = make_tally(workers)
+        self._counts = make_tally(workers)
+        self._tally = Tally(self._counts, 0, workers)
         self._orders = Orders(config, workers, secrets.token_bytes(32)).write()
         self._held: list[Held] = []
         self._family: Family | None = None
@@ -45,6 +49,7 @@ class Supervisor(MultiService):
         self._begun: dict[int, float] = {}  # when each was started, in seconds since 1970
         self._ends = [0] * workers  # how often each has ended soon after it was started, in a row
         self._restarts: dict[int, IDelayedCall] = {}
+        self._is_ending = False
         self._stopped: Deferred[None] | None = None
 
     def setServiceParent(self, parent: Any) -> None:
@@ -71,7 +76,7 @@ class Supervisor(MultiService):
             worker.wait_until_ready()
         if not all(worker.is_ready for worker in self._workers.values()):
             self._give_up(family)
-        for worker in self._workers.values():
+        for worker in list(self._workers.values()):
             self._watch(worker)
             self._reactor.callWhenRunning(worker.let_in)
         family.watch(self._reactor, self._parent_lost)
@@ -83,6 +88,8 @@ class Supervisor(MultiService):
         for worker in self._workers.values():
             worker.stop()
         family.wait(lambda: all(worker.is_gone for worker in self._workers.values()))
+        for worker in self._workers.values():
+            worker.hand_on(self._take_line)
         family.close()
         self._let_go()
         one = next(worker for worker in self._workers.values() if not worker.is_ready)
@@ -93,6 +100,7 @@ class Supervisor(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._is_ending = True
         self._let_go()  # first, or clients would be let in to where nobody accepts them any more
         for call in self._restarts.values():
             call.cancel()
@@ -142,6 +150,23 @@ class Supervisor(MultiService):
         for one in held:
             one.close()
 
+    def _pause(self, number: int) -> None:
+        """Have the kernel give nobody to a worker that is not there."""
+        for one in self._held:
+            one.pause(number)
+
+    def _resume(self, worker: Worker) -> None:
+        """It is there."""
+        try:
+            for one in self._held:
+                one.resume(worker.number)
+        except OSError as error:
+            self._pause(worker.number)
+            self._log.event("alarm", why=f"{worker} cannot listen: {error.strerror}")
+            worker.stop()
+        else:
+            worker.let_in()
+
     # Workers
 
     def _beget(self) -> Family:
@@ -157,36 +182,61 @@ class Supervisor(MultiService):
     def _start(self, number: int) -> Worker:
         sockets = [one.descriptors[number] for one in self._held]
         log = self._sink.shareable() if self._sink is not None else None
-        worker = self._workers[number] = self._beget().start(number, [self._orders, self._tally, *sockets], log)
+        worker = self._workers[number] = self._beget().start(number, [self._orders, self._counts, *sockets], log)
         self._begun[number] = self._reactor.seconds()
         return worker
 
     def _start_again(self, number: int) -> None:
         del self._restarts[number]
-        self._watch(self._start(number))
+        if self._is_ending:
+            return
+        try:
+            worker = self._start(number)
+        except OSError as error:
+            pause = self._later(number)
+            self._log.event(
+                "alarm", why=f"worker {number} cannot be started: {error}; it is tried again in {pause:g} s"
+            )
+        else:
+            self._watch(worker)
 
     def _watch(self, worker: Worker) -> None:
         worker.watch(self._reactor, self._take_line, self._heard, self._ended)
 
     def _heard(self, worker: Worker) -> None:
         if worker.is_ready:
-            worker.let_in()
+            self._resume(worker)
+        elif worker.is_damaged:
+            atexit.register(self._exit)
+            self._end(worker.why)
         else:
             self._log.event("alarm", why=f"{worker} cannot start: {worker.why}")
 
     def _parent_lost(self) -> None:
-        """Nobody could be started again, and nobody tells how they end."""
+        """Nobody could be started again, and nobody tells how they end. That they have they tell by their lines."""
         for worker in list(self._workers.values()):
             worker.gone(None, "")
-        if self._stopped is None:
-            self._log.event("alarm", why="the process that starts workers is no more, so this relay stops")
-            self._reactor.stop()
+        self._end("the process that starts workers is no more, so this relay stops")
+
+    def _end(self, why: str) -> None:
+        """Stop the relay, if it is not stopping already."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._log.event("alarm", why=why)
+            with suppress(ReactorNotRunning):  # somebody has stopped it just now
+                self._reactor.stop()
+
+    def _exit(self) -> None:
+        """The very last: end with the status that one process ends with. twistd itself knows of 0 alone by now."""
+        if self._sink is not None:
+            self._sink.flush()
+        os._exit(1)
 
     def _ended(self, worker: Worker) -> None:
         del self._workers[worker.number]
-        Tally(self._tally, worker.number, self._number).clear()
-        if self._stopped is not None:
-            if not self._workers:
+        self._tally.forget(worker.number)
+        if self._is_ending:
+            if self._stopped is not None and not self._workers:
                 self._stopped.callback(None)
             return
         if self._reactor.seconds() - self._begun[worker.number] >= STEADY:
@@ -199,6 +249,8 @@ class Supervisor(MultiService):
         """Start one again, the later the more often it has ended; in how many seconds."""
         pause = PAUSES[min(self._ends[number], len(PAUSES) - 1)]
         self._ends[number] += 1
+        if pause >= AWAY:
+            self._pause(number)
         self._restarts[number] = self._reactor.callLater(pause, self._start_again, number)
         return pause
 

@@ -13,7 +13,7 @@ class Worker:
     """A process, or what is to become one.
 
     pid: 0 until it is known. is_ready: it has said that it can let clients in. why: what it has said where it cannot.
-    is_gone: it has ended.
+    is_damaged: and that is because its queue file is. is_gone: it has ended, or nobody will tell us when it does.
     """
 
     def __init__(self, number: int, line: socket.socket, lines: socket.socket | None) -> None:
@@ -21,6 +21,7 @@ class Worker:
         self.number = number
         self.pid = 0
         self.is_ready = False
+        self.is_damaged = False
         self.is_gone = False
         self.why = ""
         self.fate = ""
@@ -69,6 +70,13 @@ class Worker:
         if self._words is not None:
             self._words.say(GO)
 
+    def hand_on(self, log: Callable[[str], None]) -> None:
+        """Lines of its log that are left, once it has ended. Only where it is not watched."""
+        if self._lines is not None:
+            with self._lines, self._lines.makefile(encoding="utf-8", errors="backslashreplace") as lines:
+                for line in lines:
+                    log(line.rstrip("\n"))
+
     def stop(self) -> None:
         """Have it stop: it hears of the end of the line."""
         if self._words is not None:
@@ -80,6 +88,8 @@ class Worker:
         """The process has ended. status: as `subprocess` has it; None where nobody knows it, or where it never began,
         for which `why` has the reason.
         """
+        if self.is_gone:
+            return
         self.is_gone = True
         if status is None:
             self.fate = f"could not be started: {why}" if why else "has ended"
@@ -98,3 +108,4 @@ class Worker:
         said = json.loads(line)
         self.is_ready = "ready" in said
         self.why = said.get("cannot", "")
+        self.is_damaged = said.get("damaged", False)

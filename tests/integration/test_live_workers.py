@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -229,6 +230,126 @@ def test_when_the_supervisor_is_killed_the_workers_stop_and_lose_nothing(
     assert len(hop.messages_for(bob)) == len(all_ids(taken)) + 1
 
 
+def begin_transactions(relay: Relay, recipient: str, number: int) -> list[Talk]:
+    """So many sessions, in all workers, between RCPT and DATA."""
+    talks = [Talk(relay.address, relay.port) for _ in range(number)]
+    for talk in talks:
+        talk.reply()
+        talk.say("EHLO client.test")
+        talk.send(f"MAIL FROM:<a@client.test>\r\nRCPT TO:<{recipient}>\r\n".encode())
+        assert [talk.reply()[:3] for _ in range(2)] == ["250", "250"]
+    return talks
+
+
+def assert_that_all_has_ended(relay: Relay, pids: list[int]) -> None:
+    wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "all of them have ended", 5)
+    assert relay.output.count("stopped hostname=relay.test worker=") == 2
+    assert relay.output.count("stopped hostname=relay.test workers=2") == 1
+    assert "Traceback" not in relay.output
+    for path in relay.spool.glob("*.lock"):
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_sigterm_to_all_processes_lets_transactions_in_flight_end(
+    start_relay: StartRelay, paused: tuple[Sink, str], sinks: Sinks
+) -> None:
+    """As systemd stops a service, unless it is told otherwise."""
+    relay = start_relay(workers=2)
+    hop, bob = paused
+    pids = [relay.process.pid, relay.parent(), *relay.workers().values()]
+    talks = begin_transactions(relay, bob, 8)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not greets(relay.address, relay.port), "nobody is let in any more")
+    for talk in talks[:4]:
+        assert talk.say("DATA").startswith("354 ")
+        talk.send(CONTENT + b".\r\n")
+        assert talk.reply().startswith("250 2.0.0 queued as ")
+    assert relay.process.wait(within=15) in ENDED, "the other four have the 10 seconds, and no more"
+    assert_that_all_has_ended(relay, pids)
+    for talk in talks:
+        talk.close()
+    sinks.resume(hop)
+    relay.start()
+    hop.wait_for(bob, 4)
+
+
+def test_the_parent_of_the_workers_ends_with_the_supervisor_only(start_relay: StartRelay) -> None:
+    relay = start_relay(workers=2)
+    parent = relay.parent()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        os.kill(parent, number)
+    before = relay.workers()[0]
+    os.kill(before, signal.SIGKILL)
+    wait_until_back(relay, 0, before)
+    assert relay.stop() in ENDED
+    wait_until(lambda: not Path(f"/proc/{parent}").exists(), "it has ended", 5)
+
+
+def test_without_their_parent_the_workers_stop_in_good_order(start_relay: StartRelay, paused: tuple[Sink, str]) -> None:
+    relay = start_relay(workers=2)
+    pids = [relay.process.pid, relay.parent(), *relay.workers().values()]
+    talks = begin_transactions(relay, paused[1], 8)
+    os.kill(relay.parent(), signal.SIGKILL)
+    wait_until(lambda: "so this relay stops" in relay.output, "the supervisor has noticed")
+    for talk in talks[:4]:
+        assert talk.say("DATA").startswith("354 ")
+        talk.send(CONTENT + b".\r\n")
+        assert talk.reply().startswith("250 2.0.0 queued as ")
+    assert relay.process.wait(within=15) == 0
+    assert_that_all_has_ended(relay, pids)
+    for talk in talks:
+        talk.close()
+
+
+def test_a_worker_that_stays_away_keeps_nobody_waiting(start_relay: StartRelay) -> None:
+    relay = start_relay(workers=2)
+    with (relay.spool / "queue-1.lock").open("rb") as lock:
+        os.kill(relay.workers()[1], signal.SIGKILL)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_until(lambda: "it is started again in 2 s" in relay.output, "it could not start twice", 10)
+        for _ in range(20):
+            with Talk(relay.address, relay.port) as talk:
+                assert talk.reply().startswith("220 ")
+        assert set(relay.workers()) <= {0, 1}
+        assert relay.output.count("started hostname=relay.test worker=1") == 1
+    wait_until(lambda: relay.output.count("started hostname=relay.test worker=1") == 2, "it has started", 20)
+    submit_to_each(relay, "bob@nowhere.invalid", 2)
+
+
+def test_a_worker_whose_queue_file_is_damaged_later_ends_the_relay(make_relay: StartRelay) -> None:
+    """It would go on with an empty queue if it were started once more."""
+    relay = make_relay(workers=2)
+    relay.start()
+    worker = relay.workers()[1]
+    (relay.spool / "queue-1.db").write_bytes(b"this is no queue file" * 1000)
+    os.kill(worker, signal.SIGKILL)
+    assert relay.process.wait(within=20) == 1
+    assert f'alarm why="the queue file {relay.spool}/queue-1.db is damaged' in relay.output
+    assert not (relay.spool / "queue-1.db").exists(), "no other one has been made"
+    aside = min(relay.spool.glob("queue-1.db.damaged-*"), key=lambda path: len(path.name))
+    assert aside.read_bytes().startswith(b"this is no queue file")
+    assert "Traceback" not in relay.output
+    assert relay.output.count("stopped hostname=relay.test workers=2") == 1
+
+
+def test_without_files_to_open_a_worker_is_started_again_later(start_relay: StartRelay) -> None:
+    relay = start_relay(workers=2)
+    before = relay.workers()
+    _, hard = resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+    os.kill(before[0], signal.SIGKILL)
+    line = "worker 0 cannot be started: [Errno 24] Too many open files; it is tried again in 1 s"
+    wait_until(lambda: line in relay.output, line)
+    resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_until_back(relay, 0, before[0])
+    assert relay.workers()[1] == before[1]
+    submit_to_each(relay, "bob@nowhere.invalid", 2)
+    assert "Traceback" not in relay.output
+    assert relay.stop() in ENDED
+
+
 @pytest.mark.parametrize("mine", [1, 2])
 @pytest.mark.parametrize("theirs", [1, 2])
 def test_a_second_relay_is_refused_by_name_and_process(
@@ -353,6 +474,9 @@ def test_twistd_may_write_the_log(make_relay: StartRelay) -> None:
     assert all(f"{queue_id} received client=" in watched for queue_id in taken)
     assert watched.count("stopped hostname=relay.test") == 3
     assert "received" not in relay.output
+    lines = [line for line in watched.splitlines() if " hostname=relay.test" in line]
+    assert len(lines) == 6
+    assert all("[mta.service#info] " in line for line in lines), "each is an event of its own"
 
 
 def submit_many(relay: Relay, recipients: list[str]) -> None:

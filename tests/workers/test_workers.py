@@ -1,8 +1,11 @@
 """What workers are told, how many there are, and what is said of how they end."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from mta.config.load import load
 from mta.config.model import Config
+from mta.net.tally import make_tally
 from mta.service import Place
 from mta.workers.lines import LogLines
 from mta.workers.orders import Orders
@@ -76,10 +80,44 @@ def test_fates(worker: Worker, status: int | None, why: str, fate: str) -> None:
     assert worker.fate == fate
 
 
+def test_it_ends_once(worker: Worker) -> None:
+    """Its parent may tell, and be lost before its line has ended."""
+    worker.gone(0, "")
+    worker.gone(None, "")
+    assert worker.fate == "has ended with status 0"
+
+
+FAILS = """
+import os, sys
+from mta.workers import process
+def fail(self):
+    raise RuntimeError("nobody expected this")
+process.Relay.startService = fail
+os._exit(process.run(0, os.getppid(), [int(one) for one in sys.argv[1:]]))
+"""
+
+
+def test_what_fails_unexpectedly_at_the_start_of_a_worker_is_told_and_logged(tmp_path: Path) -> None:
+    orders, tally = Orders(configured(tmp_path, "workers: 2"), 2, b"key").write(), make_tally(2)
+    log = tmp_path / "log"
+    ours, theirs = socket.socketpair()
+    with ours, log.open("ab") as written:
+        with theirs:
+            given = (theirs.fileno(), written.fileno(), orders, tally)
+            ended = subprocess.run([sys.executable, "-c", FAILS, *map(str, given)], pass_fds=given, check=False)
+        said = json.loads(ours.recv(65536))
+    os.close(orders)
+    os.close(tally)
+    assert ended.returncode == 70
+    assert said == {"cannot": "RuntimeError: nobody expected this"}
+    assert "the worker has failed" in log.read_text()
+    assert "RuntimeError: nobody expected this" in log.read_text()
+
+
 def test_lines_of_a_log_are_handed_on_whole() -> None:
     taken: list[str] = []
     lines = LogLines(taken.append, lambda: taken.append("lost"))
     for octets in (b"one\ntw", b"o", b"\nthree\nfour\n\xff", b"five"):
         lines.dataReceived(octets)
     lines.connectionLost()
-    assert taken == ["one", "two\nthree\nfour", "\\xfffive", "lost"]
+    assert taken == ["one", "two", "three", "four", "\\xfffive", "lost"]

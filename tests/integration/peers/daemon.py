@@ -161,6 +161,11 @@ class Relay:
                             held[int(found[1])] = one
         return held
 
+    def parent(self) -> int:
+        """The process id of what its workers are forked from."""
+        [parent] = {one for one in _children(self.process.pid) if _children(one)}
+        return parent
+
     def resident(self) -> int:
         """Its resident memory in octets."""
         return resident(self.process.pid)
