@@ -67,7 +67,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
         except Exception as error:
             # Here, since nobody else would still write it: standard error is the log by now.
             _logger.failure("the worker has failed")
-            _tell(to_supervisor, {"cannot": f"{type(error).__name__}: {error}"})
+            _tell(to_supervisor, {"cannot": f"unexpected {type(error).__name__}: {error} (the log has more)"})
             return _SOFTWARE
         finally:
             sink.flush()

@@ -109,7 +109,7 @@ def test_what_fails_unexpectedly_at_the_start_of_a_worker_is_told_and_logged(tmp
     os.close(orders)
     os.close(tally)
     assert ended.returncode == 70
-    assert said == {"cannot": "RuntimeError: nobody expected this"}
+    assert said == {"cannot": "unexpected RuntimeError: nobody expected this (the log has more)"}
     assert "the worker has failed" in log.read_text()
     assert "RuntimeError: nobody expected this" in log.read_text()
 
