@@ -162,8 +162,9 @@ def test_other_mail_for_the_destination_does_not_wait_for_it(house: House) -> No
     assert len(house.tries("there.test")) == 3
 
 
-def test_the_hold_is_no_part_of_its_age(house: House) -> None:
+def test_the_hold_is_no_part_of_its_age(build: Build) -> None:
     """It is released after the time to give up: it is tried as new mail is, and warned of and returned after that."""
+    house = build(poll=HOUR)
     house.transport.down = {"dead.test"}
     hold = USUAL.give_up + DAY
     house.submit("x@dead.test", released=BEGINNING + hold)
@@ -180,8 +181,9 @@ def test_the_hold_is_no_part_of_its_age(house: House) -> None:
     assert house.messages == 0
 
 
-def test_it_is_not_given_up_with_what_is_older(house: House) -> None:
+def test_it_is_not_given_up_with_what_is_older(build: Build) -> None:
     """Its destination failed a moment ago, which answers for all mail that is past its time; this is not."""
+    house = build(poll=HOUR)
     hold = USUAL.give_up + DAY
     house.transport.answer("x@dead.test", GREYLISTED)
     house.submit("x@dead.test", released=BEGINNING + hold)
