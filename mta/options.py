@@ -14,9 +14,10 @@ from twisted.python import usage
 
 from mta.config.load import check_files, find, load
 from mta.config.problems import ConfigError
+from mta.ground import Ground
 from mta.maillog import LineWriter
 from mta.net.poller import the_reactor
-from mta.service import CannotStart, Ground, Relay
+from mta.service import CannotStart, Relay
 from mta.workers.process import spare_collector
 from mta.workers.supervisor import Supervisor, workers_of
 

@@ -16,10 +16,11 @@ from typing import Any
 
 from twisted.logger import Logger, globalLogBeginner
 
+from mta.ground import Ground, Place
 from mta.maillog import LineWriter, Observer
 from mta.net.poller import the_reactor
 from mta.net.tally import Tally
-from mta.service import CannotStart, Ground, Place, QueueDamaged, Relay
+from mta.service import CannotStart, QueueDamaged, Relay
 from mta.workers.lines import GO, Ear
 from mta.workers.orders import Orders
 

@@ -13,8 +13,8 @@ import pytest
 
 from mta.config.load import load
 from mta.config.model import Config
+from mta.ground import Place
 from mta.net.tally import make_tally
-from mta.service import Place
 from mta.workers.lines import LogLines
 from mta.workers.orders import Orders
 from mta.workers.supervisor import workers_of

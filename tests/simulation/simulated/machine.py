@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 
 from mta.config.model import Config
 from mta.dns.memory import MemoryResolver, Name
-from mta.service import Ground, Place, Relay
+from mta.ground import Ground, Place
+from mta.service import Relay
 from simulated.disk import VirtualDisk, Volume
 from simulated.network import LATENCY, Process, World
 

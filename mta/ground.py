@@ -1,0 +1,65 @@
+"""Ground: what a relay stands on, and which of several processes it is. The composition root is given both."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mta.config.model import Config
+from mta.dns.resolver import ThreadedResolver
+from mta.interfaces import IResolver
+from mta.maillog import LineWriter
+from mta.net.tally import Alone, Tally
+from mta.spool.disk import Disk
+
+
+def threaded_resolver(reactor: Any, config: Config) -> ThreadedResolver:
+    """Asks the servers of the configuration, or the system's."""
+    servers = [str(server) for server in config.dns.nameservers]
+    return ThreadedResolver(reactor, reactor, servers, config.dns.timeout)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the processes of a relay this is. What all of them may do together they share.
+
+    number: from 0; it has the queue file of this number. of: how many there are. sockets: descriptors of listening
+    sockets to take over, in the order of the listeners; () to make them. tally: counts connections with the others.
+    key: a secret that all of them have; None for one of our own. holder: the process that an operator should know of
+    as the one that has the spool; None for this one.
+    """
+
+    number: int = 0
+    of: int = 1
+    sockets: tuple[int, ...] = ()
+    tally: Tally | Alone = field(default_factory=Alone)
+    key: bytes | None = None
+    holder: int | None = None
+
+    def share(self, whole: int) -> int:
+        """Our part of something, and never nothing."""
+        return max(1, whole // self.of)
+
+    def mark(self) -> int | None:
+        """Our number, where a line of the log has to say which one of several has written it."""
+        return self.number if self.of > 1 else None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a relay stands on. The real thing by default; the simulation brings its own of each.
+
+    sink: where the lines of the log go; None for Twisted's own log. vfs: the name of the SQLite VFS under the queue
+    file. inline: no threads. resolver: makes whoever asks the DNS. poll: seconds between two looks whether an operator
+    has changed something in the queue. place: beside whom it stands.
+    """
+
+    reactor: Any
+    sink: LineWriter | None = None
+    chance: random.Random = field(default_factory=random.Random)
+    disk: Disk = field(default_factory=Disk)
+    vfs: str | None = None
+    inline: bool = False
+    resolver: Callable[[Any, Config], IResolver] = threaded_resolver
+    poll: float = 1.0
+    place: Place = field(default_factory=Place)
