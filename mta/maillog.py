@@ -14,10 +14,11 @@ import re
 import stat
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import get_ident
 from typing import Any, Protocol, TextIO
 
 from twisted.internet.interfaces import IReactorTime
@@ -40,15 +41,27 @@ def _second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
+@lru_cache(maxsize=4)
+def _millisecond(number: int) -> str:
+    second, thousandths = divmod(number, 1000)
+    return f"{_second(second)}.{thousandths:03d}Z"
+
+
 def timestamp(at: float) -> str:
     """A time in seconds since 1970 as the log gives it: UTC, to the millisecond."""
-    second = int(at)
-    return f"{_second(second)}.{int((at - second) * 1000):03d}Z"
+    return _millisecond(int(at * 1000))
 
 
 @lru_cache(maxsize=4096)
 def _field(value: str) -> str:
     return value if value and _PLAIN.issuperset(value) else json.dumps(printable(value), ensure_ascii=False)
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = value if isinstance(value, str) else ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+    return f"<{printable(text)}>" if name in _ADDRESS_FIELDS else _field(text)
 
 
 # What is an address in a text, as far as that can be told; rather too much of it than too little.
@@ -78,7 +91,6 @@ class LineWriter:
         self._when_idle = when_idle(reactor)
         self._from_thread: Callable[..., object] = getattr(reactor, "callFromThread", self._when_idle)
         self._home = get_ident()
-        self._guard = Lock()
         self._file: TextIO
         if path is None:
             # Taken now: once logging has begun, Twisted puts itself in the place of sys.stdout.
@@ -87,13 +99,13 @@ class LineWriter:
                 self._file.reconfigure(errors="backslashreplace")
         else:
             self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque()
+        self._expected = False  # a flush is on its way, which begins by saying that it no longer is
 
     def __call__(self, line: str) -> None:
-        with self._guard:
-            self._lines.append(line)
-            is_first = len(self._lines) == 1
-        if is_first:
+        self._lines.append(line)
+        if not self._expected:
+            self._expected = True
             (self._when_idle if get_ident() == self._home else self._from_thread)(self.flush)
 
     def shareable(self) -> int | None:
@@ -112,11 +124,16 @@ class LineWriter:
 
     def flush(self) -> None:
         """Write what has gathered. Called by itself, and at the end."""
-        with self._guard:
-            lines, self._lines = self._lines, []
-        if not lines:
-            return
-        text = "\n".join(lines) + "\n"
+        self._expected = False
+        lines = []
+        try:
+            while True:
+                lines.append(self._lines.popleft())
+        except IndexError:
+            if not lines:
+                return
+        lines.append("")
+        text = "\n".join(lines)
         try:
             self._file.write(text)
             self._file.flush()
@@ -147,12 +164,11 @@ class MailLog:
             known = {name: value for name, value in fields.items() if value is not None}
             self._sink(json.dumps({"time": at, "id": queue_id, "event": kind, **known}))
             return
-        words = [at, queue_id, kind]
+        line = f"{at} {queue_id} {kind}"
         for name, value in fields.items():
             if value is not None:
-                text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
-                words.append(f"{name}=<{printable(text)}>" if name in _ADDRESS_FIELDS else f"{name}={_field(text)}")
-        self._sink(" ".join(words))
+                line += f" {name}={_value(name, value)}"
+        self._sink(line)
 
     @staticmethod
     def _hide(name: str, value: Any) -> Any:

@@ -74,7 +74,7 @@ def test_each_dialogue_is_there_for_some_row() -> None:
 def test_each_command_and_extension_has_a_row() -> None:
     said = DOCUMENT.read_text("utf-8")
     everything = Standing(True, tls=True, mechanisms=("PLAIN",), etrn=True, xclient=True)
-    offered = Manners(auth="offered", vrfy="all").settings(everything).keywords
+    offered = Manners(auth="offered", vrfy="all").settings(*everything).keywords
     words = {keyword.split()[0] for keyword in offered} | {verb.decode() for verb in VERBS} | {"STARTTLS"}
     names = {"PIPELINING": "Pipelining", "ENHANCEDSTATUSCODES": "Enhanced status codes"}
     assert [word for word in sorted(words) if names.get(word, word) not in said] == []

@@ -97,11 +97,11 @@ class Manager:
 
     def reserve(self, destination: str) -> bool:
         """See `IDispatcher`."""
-        if self._stopped is not None or self._turns.is_full():
+        if self._stopped is not None:
             return False
         one = self._destinations.wake(destination)
         now = self._clock.seconds()
-        if one.free(now) <= 0 or one.is_paused(now) or self._turns.is_full_for(one):
+        if self._turns.is_full_for(one) or one.free(now) <= 0 or one.is_paused(now):
             self._destinations.rest(one)
             return False
         self._turns.take(one)

@@ -114,8 +114,8 @@ class Turns:
 
     def work(self) -> None:
         """Give each in the lines one place in its turn, as long as there are any."""
-        if self._working:  # a delivery that ended at once has brought us here: the loop below goes on
-            return
+        if self._working or not (self._line or self._strangers_line):
+            return  # a delivery that ended at once has brought us here, and the loop below goes on; or nobody waits
         self._working = True
         try:
             now = self._clock.seconds()

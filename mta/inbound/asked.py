@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from mta.inbound.manners import LONGEST_HOLD
+from mta.message.envelope import Client, Envelope, Recipient
 from mta.smtp import parameters, replies
 from mta.smtp.command import Mail
 from mta.smtp.reply import Reply
@@ -22,13 +23,20 @@ class Asked(NamedTuple):
     by_mode: str = ""
     released: float = 0.0
 
-    @property
-    def is_rare(self) -> bool:
-        """Does it ask for what few messages ask for?"""
-        return self[3:] != _NOTHING_RARE
+    def envelope(
+        self,
+        sender: str,
+        recipients: tuple[Recipient, ...],
+        received: float,
+        size: int,
+        client: Client,
+        eight_bit: bool,
+        dotted: bool,
+    ) -> Envelope:
+        """The envelope, with what is known once the content has come."""
+        known = (sender, recipients, received, size, client, self.body, eight_bit, dotted, self.ret, self.envid)
+        return Envelope._make((*known, 0, False, *self[3:]))
 
-
-_NOTHING_RARE = Asked()[3:]
 
 _NOTHING = Asked()
 _ORDINARY = {body: Asked(body) for body in ("", "7BIT", "8BITMIME")}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mta.policy.access import Network
 from mta.smtp import extensions, replies
@@ -50,13 +50,14 @@ class Manners:
     xclient: tuple[Network, ...] = ()
     message_size: int = 0
     recipients: int = 1000
-    settings: Callable[[Standing], ServerSettings] = field(init=False, compare=False)
+    settings: Callable[..., ServerSettings] = field(init=False, compare=False)  # of the fields of a `Standing`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", lru_cache(maxsize=64)(self._settings))
 
-    def _settings(self, standing: Standing) -> ServerSettings:
-        """What a client is offered, and what is demanded of it."""
+    def _settings(self, *of: Any) -> ServerSettings:
+        """What a client of such a standing is offered, and what is demanded of it."""
+        standing = Standing(*of)
         offered = [*extensions.EXTENSIONS, extensions.limits(self.recipients)]
         if self.vrfy == "off":
             offered.remove(extensions.VRFY)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from mta.inbound.asked import Asked
 from mta.interfaces import Claim, IDispatcher, IReception, ISpool, NewDelivery, SpoolBroken, SpoolFull
 from mta.maillog import MailLog
-from mta.message.envelope import Envelope, Recipient, format_queue_id
+from mta.message.envelope import Client, Envelope, Recipient, format_queue_id
 from mta.message.header import TraceCounter
 from mta.message.submission import Submission
 from mta.message.timeline import Detail, Event
@@ -67,42 +68,47 @@ class Reception:
     """Keeps one message. Nothing is in the queue until `finish` has been answered; `abandon` forgets it all."""
 
     __slots__ = (
+        "_asked",
         "_begun",
-        "_draft",
+        "_client",
         "_expansions",
         "_groups",
+        "_header",
         "_keeping",
         "_kept",
+        "_sender",
         "_size",
-        "_submission",
-        "_trace",
     )
 
     def __init__(
         self,
         keeping: Keeping,
-        draft: Envelope,
+        client: Client,
+        sender: str,
+        asked: Asked,
         groups: Sequence[Group],
         forward_path: str = "",
         expansions: Sequence[Expansion] = (),
         submitted: bool = False,
     ) -> None:
-        """draft: the envelope, as far as it is known before the content. forward_path: the only one that the client
-        gave, for the trace field; "" where it gave several. submitted: the content is to be completed as a submission
-        (RFC 6409 8). Raises `SpoolFull` below the floor.
+        """sender: the reverse-path, "" for the null one. forward_path: the only one that the client gave, for the
+        trace field; "" where it gave several. submitted: the content is to be completed as a submission (RFC 6409 8).
+        Raises `SpoolFull` below the floor.
         """
         now = keeping.now()
         self._keeping = keeping
-        self._draft = draft
+        self._client = client
+        self._sender = sender
+        self._asked = asked
         self._groups = groups
         self._expansions = expansions
         self._kept: IReception = keeping.spool.receive(now)
         self._begun = False
-        self._trace = TraceCounter()
-        self._submission = (
-            Submission(keeping.hostname, format_queue_id(self._kept.id), draft.sender, now) if submitted else None
+        number = self._kept.id
+        self._header: Submission | TraceCounter = (
+            Submission(keeping.hostname, format_queue_id(number), sender, now) if submitted else TraceCounter()
         )
-        field = received_field(keeping.hostname, draft.client, self._kept.id, forward_path, now)
+        field = received_field(keeping.hostname, client, number, forward_path, now)
         self._size = len(field)
         self._kept.write(field)
 
@@ -113,10 +119,8 @@ class Reception:
             if octets[:1] in (b" ", b"\t"):
                 # Else it would go on where our trace field ends, and a client would write into that (RFC 5321 4.4).
                 octets = b"\r\n" + octets
-        if not self._trace.done:
-            self._trace.feed(octets)
-        if self._submission is not None:
-            octets = self._submission.feed(octets)
+        if not self._header.done:
+            octets = self._header.feed(octets)
         self._size += len(octets)
         return self._kept.write(octets)
 
@@ -127,28 +131,27 @@ class Reception:
     def finish(self, end: EndOfContent) -> "Reply | Deferred[Reply]":
         """All of the content is here: what to answer it with. A 250 is given only for what is on stable storage."""
         fault = end.fault
-        if fault is None and self._trace.fields > self._keeping.max_received:
+        header = self._header
+        if not header.done and (rest := header.finish()):
+            self._size += len(rest)
+            self._kept.write(rest)
+        if fault is None and header.fields > self._keeping.max_received:
             fault = replies.LOOP
         if fault is not None:
             self.abandon()
             return fault
-        if self._submission is not None and (rest := self._submission.finish()):
-            self._size += len(rest)
-            self._kept.write(rest)
         now = self._keeping.now()
         deliveries = [self._delivery(group, now) for group in self._groups]
         if self._expansions:
             deliveries += self._told_of(now)
         recipients = deliveries[0].recipients if len(deliveries) == 1 else _all_recipients(deliveries)
-        envelope = self._draft._replace(
-            recipients=recipients, received=now, size=self._size, eight_bit=end.eight_bit, dotted=end.dotted
-        )
-        client = envelope.client
+        client, sender = self._client, self._sender
+        envelope = self._asked.envelope(sender, recipients, now, self._size, client, end.eight_bit, end.dotted)
         detail: dict[str, Detail] = {
             "client": client.address,
             "helo": client.helo,
             "protocol": client.protocol,
-            "sender": envelope.sender,
+            "sender": sender,
             "recipients": [one.address for one in recipients],
             "size": self._size,
         }
@@ -157,7 +160,7 @@ class Reception:
         if client.tls:
             detail["tls"] = client.tls
         events = [Event(now, "received", detail)]
-        events += [one.event(now) for one in self._expansions if not one.is_told_of(envelope.sender)]
+        events += [one.event(now) for one in self._expansions if not one.is_told_of(sender)]
         committed = self._kept.commit(envelope, deliveries, events)
         return committed.addCallbacks(
             self._accepted, self._refused, callbackArgs=(envelope, deliveries), errbackArgs=(deliveries,)
@@ -165,16 +168,16 @@ class Reception:
 
     def _delivery(self, group: Group, now: float) -> NewDelivery:
         """A group as the spool keeps it: tried at once where there is a place for it, unless it is held."""
-        keeping, draft = self._keeping, self._draft
-        due = max(now, draft.released)
-        deadline = keeping.deadline(due, draft.by, draft.by_mode)
-        eager = not draft.released and keeping.dispatcher.reserve(group.destination)
+        keeping, asked = self._keeping, self._asked
+        due = max(now, asked.released)
+        deadline = keeping.deadline(due, asked.by, asked.by_mode)
+        eager = not asked.released and keeping.dispatcher.reserve(group.destination)
         return NewDelivery(group.destination, tuple(group.recipients), due, deadline, eager, group.reverse_path)
 
     def _told_of(self, now: float) -> Iterator[NewDelivery]:
         """Expansions whose sender wants to hear of them: each ends, with its notice, as if it were a delivery."""
         for one in self._expansions:
-            if one.is_told_of(self._draft.sender):
+            if one.is_told_of(self._sender):
                 name = LIST if one.kind is Expanded.LIST else ALIAS
                 eager = self._keeping.dispatcher.reserve(name)
                 deadline = self._keeping.deadline(now, 0.0, "")
@@ -208,7 +211,7 @@ class Reception:
             if delivery.eager:
                 self._keeping.dispatcher.unreserve(delivery.destination)
         failure.trap(SpoolFull, SpoolBroken)
-        client = self._draft.client
+        client = self._client
         self._keeping.log.event(
             "refused", self._kept.id, client=client.address or "unix", why=failure.getErrorMessage()
         )

@@ -12,7 +12,7 @@ from mta.inbound.manners import Manners
 from mta.inbound.reception import Expansion, Group, Reception, reply_to_trouble
 from mta.inbound.visitor import Visitor
 from mta.interfaces import SpoolBroken, SpoolFull
-from mta.message.envelope import Envelope, Recipient
+from mta.message.envelope import Recipient
 from mta.message.submission import complete
 from mta.policy.access import may_send_as
 from mta.policy.addressing import Addressed
@@ -178,13 +178,13 @@ class Transaction:
         """Begin to keep the content; or why it cannot be kept."""
         house, visitor, asked = self._house, self._visitor, self._asked
         client = visitor.client(asked.smtputf8)
-        draft = Envelope(self._sender, (), 0.0, 0, client, asked.body, ret=asked.ret, envid=asked.envid)
-        if asked.is_rare:
-            draft = draft._replace(**asked._asdict())
         forward_path = self._forward_path if self._recipients == 1 else ""
         groups = list(self._groups.values())
+        expansions = self._expansions
         try:
-            self._reception = Reception(house.keeping, draft, groups, forward_path, self._expansions, visitor.may_relay)
+            self._reception = Reception(
+                house.keeping, client, self._sender, asked, groups, forward_path, expansions, visitor.may_relay
+            )
         except (SpoolFull, SpoolBroken) as error:
             visitor.refused(str(error), sender=self._sender)
             return reply_to_trouble(error)

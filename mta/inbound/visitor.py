@@ -1,7 +1,7 @@
 """Visitor: what is known of a client, from its address to its login."""
 
 from mta.inbound.house import House
-from mta.inbound.manners import DAY, Manners, Standing
+from mta.inbound.manners import DAY, Manners
 from mta.interfaces import LoggedIn, LoginFrom
 from mta.message.envelope import Client
 from mta.policy.access import in_networks
@@ -62,16 +62,15 @@ class Visitor:
         house, manners = self._house, self._manners
         self.may_relay = bool(self.account) or house.access.may_relay(self.address)
         self.may_start_queues = self.may_relay or (bool(manners.etrn) and in_networks(self.address, manners.etrn))
-        standing = Standing(
+        self.settings = manners.settings(
             self.may_relay,
-            bool(self.tls),
-            bool(self.account),
-            self._mechanisms(),
+            self.tls != "",
+            self.account != "",
+            self._mechanisms() if manners.auth != "none" else (),
             self.may_start_queues,
-            bool(manners.xclient) and in_networks(self.address, manners.xclient),
+            manners.xclient != () and in_networks(self.address, manners.xclient),
             int(house.keeping.now() / DAY) if self.may_relay else 0,
         )
-        self.settings = manners.settings(standing)
 
     @property
     def login_from(self) -> LoginFrom:
@@ -122,6 +121,4 @@ class Visitor:
 
     def _mechanisms(self) -> tuple[str, ...]:
         authentication = self._house.authentication
-        if authentication is None or self._manners.auth == "none":
-            return ()
-        return authentication.mechanisms(self.login_from)
+        return () if authentication is None else authentication.mechanisms(self.login_from)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 WORKERS = 256
 CLI_WORKER = WORKERS - 1
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing to mistake when read aloud
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 # Made once, since json.dumps() makes an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _DIGITS = {digit: value for value, digit in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
@@ -80,6 +81,16 @@ class Envelope(NamedTuple):
         """When its time in the queue began, from which retries, warnings and its end are counted."""
         return self.released or self.received
 
+    @property
+    def has_wishes(self) -> bool:
+        """Did its sender ask for what few ask for?"""
+        if self.ret or self.envid or self[_RARE:] != _NOTHING_RARE:
+            return True
+        for one in self.recipients:  # noqa: SIM110  a generator would cost more than all of this
+            if one.notify or one.original:
+                return True
+        return False
+
     def to_json(self) -> str:
         """All of it but the recipients, who are kept with the delivery that they wait in."""
         kept = self[2:] if self[_RARE:] != _NOTHING_RARE else self[2:_RARE]
@@ -138,10 +149,10 @@ class QueueIds:
 def format_queue_id(number: int) -> str:
     """A queue id as people see it: 12 or 13 letters and digits, in order of time."""
     digits = ""
-    while number or not digits:
-        number, digit = divmod(number, 32)
-        digits = _ALPHABET[digit] + digits
-    return digits
+    while number >= 1024:
+        number, pair = divmod(number, 1024)
+        digits = _PAIRS[pair] + digits
+    return (_ALPHABET[number] if number < 32 else _PAIRS[number]) + digits
 
 
 def parse_queue_id(text: str) -> int | None:

@@ -7,6 +7,7 @@ functions only look.
 from collections.abc import Iterable
 
 _END = b"\r\n\r\n"
+_TRACE = b"\nreceived:"
 
 
 def header_block(blocks: Iterable[bytes], limit: int) -> bytes:
@@ -32,20 +33,28 @@ class TraceCounter:
 
     __slots__ = ("_tail", "done", "fields")
 
-    _NAME = b"\nreceived:"
-
     def __init__(self) -> None:
         self.fields = 0
         self.done = False
         self._tail = b"\r\n"
 
-    def feed(self, block: bytes) -> None:
-        """The next block of content."""
+    def feed(self, block: bytes) -> bytes:
+        """The next block of content, which is given back as it is."""
         seen = self._tail + block
         end = seen.find(_END)
         if end >= 0:
             seen = seen[:end]
             self.done = True
-        self.fields += seen.lower().count(self._NAME)
+        self.fields += trace_fields(seen.lower())
         # What may be the beginning of a name or of the end is looked at again, a whole name is never counted twice.
-        self._tail = seen[1 - len(self._NAME) :]
+        self._tail = seen[1 - len(_TRACE) :]
+        return block
+
+    def finish(self) -> bytes:
+        """No more comes; nothing was held back."""
+        return b""
+
+
+def trace_fields(header: bytes) -> int:
+    """The Received fields of a header section in lower case, with a line end before its first field."""
+    return header.count(_TRACE)

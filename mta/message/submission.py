@@ -6,6 +6,7 @@ not an octet; and nothing that a signature covers.
 
 import re
 
+from mta.message.header import TraceCounter, trace_fields
 from mta.message.trace import mail_date
 
 _END = b"\r\n\r\n"
@@ -42,9 +43,11 @@ class Submission:
     Added, where they lack: Date, Message-ID, and From with the reverse-path. Completed with the host name: addresses
     in From, Sender, To and Cc that are a plain word. The fields of a message that is signed (DKIM, ARC) or was sent
     on (Resent-) stay as they are, and it is given none that its signature names.
+
+    As with a `TraceCounter`: done: the rest may pass by. fields: the Received fields that were there.
     """
 
-    __slots__ = ("_done", "_head", "_hostname", "_now", "_queue_id", "_sender")
+    __slots__ = ("_hostname", "_long", "_now", "_queue_id", "_read", "_sender", "done", "fields")
 
     def __init__(self, hostname: str, queue_id: str, sender: str, now: float) -> None:
         """sender: the reverse-path as "local@domain", "" for the null one. now: in seconds since 1970."""
@@ -52,40 +55,54 @@ class Submission:
         self._queue_id = queue_id
         self._sender = sender
         self._now = now
-        self._head = b""
-        self._done = False
+        self._read = b""  # of a header section whose end has not come
+        self._long: TraceCounter | None = None
+        self.done = False
+        self.fields = 0
 
     def feed(self, block: bytes) -> bytes:
         """The next block of content; what is to be kept of it, and of what was held back before."""
-        if self._done:
+        if self.done:
             return block
-        seen = len(self._head)
-        head = self._head + block if seen else block
+        if self._long is not None:
+            return self._count(self._long, block)
+        seen = len(self._read)
+        head = self._read + block if seen else block
         # An empty line may also be the first, and the header section empty.
         found = -2 if head.startswith(b"\r\n") else head.find(_END, max(seen - 3, 0))
         if found == -1 and len(head) <= _LIMIT:
-            self._head = head
+            self._read = head
             return b""
-        self._done = True
-        self._head = b""
-        return head if found == -1 else self._completed(head, found + 2)
+        self._read = b""
+        if found == -1:
+            self._long = TraceCounter()
+            return self._count(self._long, head)
+        self.done = True
+        return self._completed(head, found + 2)
 
     def finish(self) -> bytes:
         """No more comes; what was held back, of a message without an empty line."""
-        if self._done:
+        if self.done or self._long is not None:
             return b""
-        self._done = True
-        head, self._head = self._head, b""
+        self.done = True
+        head, self._read = self._read, b""
         return self._completed(head, len(head))
+
+    def _count(self, trace: TraceCounter, block: bytes) -> bytes:
+        """Nothing is added to a header section that is as long as that; but a loop is stopped."""
+        trace.feed(block)
+        self.done, self.fields = trace.done, trace.fields
+        return block
 
     def _completed(self, content: bytes, end: int) -> bytes:
         """The content, whose header section ends at a position, behind the line end of its last field.
 
         Fields are added before the first one: there they are fields even if some line among the others is none.
         """
+        header = b"\r\n" + content[:end].lower()
+        self.fields = trace_fields(header)
         if end and not _FIRST_LINE.match(content):
             return self._missing_fields(set()) + b"\r\n" + content  # it begins with its body
-        header = b"\r\n" + content[:end].lower()
         names = set(_NAMES.findall(header))
         if not names <= _USUAL:
             return self._missing_fields(names | _signed_names(header)) + content

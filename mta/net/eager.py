@@ -27,6 +27,9 @@ _DONE = Failure(CONNECTION_DONE)
 class _SendsAtOnce:
     """Mixed in before a `tcp.Connection`: `write` tries the socket first when nothing waits before it."""
 
+    # Twisted shuts a socket down before it closes it, in case other processes have it too. No other has ours.
+    _shouldShutdown = False
+
     def doRead(self: Any) -> Exception | None:
         """As in `tcp.Connection`, in one call instead of two."""
         try:

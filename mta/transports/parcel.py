@@ -30,7 +30,7 @@ class Parcel:
         self._fitted: dict[str, Fitted | Reply] = {}  # by what it was converted to
         self._is_binary = envelope.body == "BINARYMIME"
         self._is_plain = not (envelope.eight_bit or self._is_binary)
-        self._has_wishes = _has_wishes(envelope)
+        self._has_wishes = envelope.has_wishes
         self._wide_header: bool | None = None
         self.notes: tuple[str, ...] = ()
 
@@ -111,19 +111,6 @@ class Parcel:
         if self._wide_header is None:
             self._wide_header = not header_block(self._content.blocks(), HEADER_LIMIT).isascii()
         return self._wide_header
-
-
-def _has_wishes(envelope: Envelope) -> bool:
-    return bool(
-        envelope.ret
-        or envelope.envid
-        or envelope.auth
-        or envelope.smtputf8
-        or envelope.requiretls
-        or envelope.priority
-        or envelope.by
-        or [one for one in envelope.recipients if one.notify or one.original]
-    )
 
 
 def _trap_unreadable(failure: Failure) -> Reply:

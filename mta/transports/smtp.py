@@ -9,7 +9,7 @@ from mta.message.envelope import Envelope
 from mta.message.outcome import Carried
 from mta.policy.routing import Hop
 from mta.smtp.asking import Mail, Peer
-from mta.smtp.client import Ending, How, Stage, deliver
+from mta.smtp.client import Delivery, Ending, How, Stage, deliver
 from mta.transports.errand import Errand
 from mta.transports.fitting import Fitter
 from mta.transports.opener import HeldBack, Opener
@@ -37,19 +37,23 @@ class SmtpTransport:
 
     def carry(self, hop: Hop, envelope: Envelope, content: IContent) -> Deferred[Carried]:
         """Carry it; see `ITransport`. Takes an hour at the longest, and more only for very large content."""
-        errand = Errand(hop, envelope, content, self._fitter, self._clock.seconds())
-        return Deferred.fromCoroutine(self._carry(hop, errand))
+        now = self._clock.seconds()
+        errand = Errand(hop, envelope, content, self._fitter, now)
+        session = self._pool.take(hop.destination)
+        if session is None:
+            return Deferred.fromCoroutine(self._search(hop, errand))
+        # Nearly all mail for a busy host: callbacks, which cost half of what a coroutine costs.
+        return self._use(session, hop, errand, now, reused=True).addCallback(self._go_on, hop, errand)
 
     def stop(self) -> Deferred[None]:
         """Close idle sessions, let others end."""
         return self._pool.stop()
 
-    async def _carry(self, hop: Hop, errand: Errand) -> Carried:
-        session = self._pool.take(hop.destination)
-        if session is not None:
-            await self._use(session, hop, errand, self._clock.seconds(), reused=True)
-            if not errand.pending:
-                return errand.carried()
+    def _go_on(self, _: None, hop: Hop, errand: Errand) -> Carried | Deferred[Carried]:
+        """The open session has done what it could."""
+        return Deferred.fromCoroutine(self._search(hop, errand)) if errand.pending else errand.carried()
+
+    async def _search(self, hop: Hop, errand: Errand) -> Carried:
         search = self._finder.search(hop, errand.note)
         while self._goes_on(errand):
             place = await search.next()
@@ -78,21 +82,35 @@ class SmtpTransport:
             errand.turned_away(session, answer, seconds)
         session.leave()
 
-    async def _use(self, session: Session, hop: Hop, errand: Errand, began: float, reused: bool = False) -> None:
+    def _use(self, session: Session, hop: Hop, errand: Errand, began: float, reused: bool = False) -> Deferred[None]:
         """The message, over an open session."""
-        peer = session.peer
-        mail = errand.mail(peer, self._clock.seconds())
-        if not isinstance(mail, Mail):
-            try:
-                mail = await mail
-            except Exception:
-                session.cut()
-                raise
-            if reused and not session.is_idle:
-                # It took leave while the content was being converted.
-                session.cut()
-                return
-        endings, session.next = await session.hold(deliver(peer, mail, session.next), errand.until)
+        mail = errand.mail(session.peer, self._clock.seconds())
+        if isinstance(mail, Mail):
+            return self._say(mail, session, hop, errand, began, reused)
+        return Deferred.fromCoroutine(self._convert(mail, session, hop, errand, began, reused))
+
+    async def _convert(
+        self, converting: Deferred[Mail], session: Session, hop: Hop, errand: Errand, began: float, reused: bool
+    ) -> None:
+        """What has to be converted before it can be sent."""
+        try:
+            mail = await converting
+        except Exception:
+            session.cut()
+            raise
+        if reused and not session.is_idle:
+            session.cut()  # it took leave meanwhile
+            return
+        await self._say(mail, session, hop, errand, began, reused)
+
+    def _say(
+        self, mail: Mail, session: Session, hop: Hop, errand: Errand, began: float, reused: bool
+    ) -> Deferred[None]:
+        dialogue = deliver(session.peer, mail, session.next)
+        return session.hold(dialogue, errand.until).addCallback(self._said, session, hop, errand, began, reused)
+
+    def _said(self, delivery: Delivery, session: Session, hop: Hop, errand: Errand, began: float, reused: bool) -> None:
+        endings, session.next = delivery
         session.messages += 1
         if reused and _never_began(endings):
             # The server had closed it meanwhile, as it may: that says nothing about it or the message.
