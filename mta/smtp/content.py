@@ -108,7 +108,9 @@ class ContentReader(Reader):
         """
         data = self._tail + octets if self._tail else octets
         end = -1
-        dot = data.find(b"\r\n.")
+        dot = data.find(b".")  # base64 has none: one octet is found ten times as fast as three
+        if dot >= 0:
+            dot = data.find(b"\r\n.", max(dot - 2, 0))
         if dot >= 0:
             end = data.find(END_OF_CONTENT, dot)
         if end >= 0:
