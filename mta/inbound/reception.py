@@ -41,11 +41,14 @@ class Keeping:
 
 
 class Group(NamedTuple):
-    """Recipients who share a next hop and a reverse-path. reverse_path: None for that of the transaction."""
+    """Recipients, by their addresses, who share a next hop and a reverse-path.
+
+    reverse_path: None for that of the transaction.
+    """
 
     destination: str
     reverse_path: str | None
-    recipients: list[Recipient]
+    recipients: dict[str, Recipient]
 
 
 class Expansion(NamedTuple):
@@ -172,7 +175,8 @@ class Reception:
         due = max(now, asked.released)
         deadline = keeping.deadline(due, asked.by, asked.by_mode)
         eager = not asked.released and keeping.dispatcher.reserve(group.destination)
-        return NewDelivery(group.destination, tuple(group.recipients), due, deadline, eager, group.reverse_path)
+        recipients = tuple(group.recipients.values())
+        return NewDelivery(group.destination, recipients, due, deadline, eager, group.reverse_path)
 
     def _told_of(self, now: float) -> Iterator[NewDelivery]:
         """Expansions whose sender wants to hear of them: each ends, with its notice, as if it were a delivery."""

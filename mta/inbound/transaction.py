@@ -39,7 +39,6 @@ class Transaction:
         "_forwardings",
         "_groups",
         "_house",
-        "_known",
         "_manners",
         "_reception",
         "_recipients",
@@ -61,7 +60,6 @@ class Transaction:
         self._recipients = 0
         self._forward_path = ""  # the last one that was taken
         self._forwardings = 0
-        self._known: set[tuple[str, str]] = set()
         self._groups: dict[tuple[str, str], Group] = {}
         self._expansions: list[Expansion] = []
         self._reception: Reception | None = None
@@ -132,24 +130,21 @@ class Transaction:
         return self._take(recipient, addressed)
 
     def _take(self, recipient: Recipient, addressed: Addressed) -> Reply:
+        reply, forwardings, expanded, _ = addressed
         self._recipients += 1
         self._forward_path = recipient.address
-        self._forwardings += len(addressed.forwardings)
-        for reverse_path, who, decision in addressed.forwardings:
-            if (reverse_path, who.address) not in self._known:  # named twice, it gets one copy
-                self._known.add((reverse_path, who.address))
-                self._group(destination_of(decision, who.address), reverse_path).recipients.append(who)
-        if addressed.expanded:
-            into = tuple(one.recipient.address for one in addressed.forwardings)
-            self._expansions.append(Expansion(recipient, addressed.expanded, into))
-        return addressed.reply or replies.RECIPIENT_OK
-
-    def _group(self, destination: str, reverse_path: str) -> Group:
-        group = self._groups.get((destination, reverse_path))
-        if group is None:
-            own = None if reverse_path == self._sender else reverse_path
-            group = self._groups[destination, reverse_path] = Group(destination, own, [])
-        return group
+        self._forwardings += len(forwardings)
+        for reverse_path, who, decision in forwardings:
+            destination = destination_of(decision, who.address)
+            group = self._groups.get((destination, reverse_path))
+            if group is None:
+                own = None if reverse_path == self._sender else reverse_path
+                group = self._groups[destination, reverse_path] = Group(destination, own, {})
+            group.recipients.setdefault(who.address, who)  # named twice, it gets one copy
+        if expanded:
+            into = tuple(one.recipient.address for one in forwardings)
+            self._expansions.append(Expansion(recipient, expanded, into))
+        return reply or replies.RECIPIENT_OK
 
     def _ask_checks(self, recipient: Recipient, addressed: Addressed) -> Deferred[Reply]:
         async def ask() -> Reply:

@@ -17,14 +17,19 @@ _LIMIT = 65536
 _FIRST_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|>?From ")
 
 # The rest looks at a header section in lower case, with a line end before its first field.
-_VALUE = rb"([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)(?=\r\n|\Z)"
+_TEXT = rb"([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)"
+_VALUE = _TEXT + rb"(?=\r\n|\Z)"
 _ADDRESSES = re.compile(rb"\r\n(?:from|sender|to|cc):" + _VALUE)
 _SIGNATURE = re.compile(rb"\r\n(?:dkim|arc-message)-signature[ \t]*:" + _VALUE)
 _SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
-# The fields that matter here. A blank before the colon is an old habit (RFC 5322 4.5). A message that has others than
+# The fields that matter here, each with its value. A blank before the colon is an old habit (RFC 5322 4.5). A message that has others than
 # the usual ones is signed, or was sent on: its addresses are not ours to complete.
-_NAMES = re.compile(rb"\r\n(date|from|message-id|sender|to|cc|(?:dkim-signature|arc-|resent-)[!-9;-~]*+)[ \t]*+:")
-_USUAL = frozenset({b"date", b"from", b"message-id", b"sender", b"to", b"cc"})
+_FIELDS = re.compile(
+    rb"\r\n(date|from|message-id|sender|to|cc|(?:dkim-signature|arc-|resent-)[!-9;-~]*+)[ \t]*+:" + _TEXT
+)
+_OF_ADDRESSES = frozenset({b"from", b"sender", b"to", b"cc"})
+_USUAL = _OF_ADDRESSES | {b"date", b"message-id"}
+_REQUIRED = frozenset({b"date", b"from", b"message-id"})
 
 # Whatever has one of these is more than words with or without a name before them, and left as it is.
 _INVOLVED = re.compile(rb'["()\\:;\[\]\x00-\x08\x80-\xff]')
@@ -103,10 +108,15 @@ class Submission:
         self.fields = trace_fields(header)
         if end and not _FIRST_LINE.match(content):
             return self._missing_fields(set()) + b"\r\n" + content  # it begins with its body
-        names = set(_NAMES.findall(header))
+        fields: list[tuple[bytes, bytes]] = _FIELDS.findall(header)
+        names = {name for name, _ in fields}
         if not names <= _USUAL:
             return self._missing_fields(names | _signed_names(header)) + content
-        return self._missing_fields(names) + self._qualified(content, header)
+        for name, value in fields:
+            if name in _OF_ADDRESSES and not _is_qualified(value):
+                content = self._qualified(content, header)
+                break
+        return content if names >= _REQUIRED else self._missing_fields(names) + content
 
     def _missing_fields(self, names: set[bytes]) -> bytes:
         """The fields to add, each with its line end; names: in lower case, those that are there, or not to be added."""
@@ -125,7 +135,7 @@ class Submission:
         done = 0
         for field in _ADDRESSES.finditer(header):
             value = field[1]
-            if value.count(b"@") > value.count(b",") or _INVOLVED.search(value):
+            if _is_qualified(value) or _INVOLVED.search(value):
                 continue
             start, end = field.start(1) - 2, field.end(1) - 2
             pieces += (content[done:start], self._qualified_list(content[start:end]))
@@ -142,6 +152,11 @@ class Submission:
                 at = word.end(2)
                 parts[number] = part[:at] + domain + part[at:]
         return b",".join(parts)
+
+
+def _is_qualified(value: bytes) -> bool:
+    """Has each of a list of addresses its domain, as far as can be told at a glance?"""
+    return value.count(b"@") > value.count(b",")
 
 
 def _signed_names(header: bytes) -> frozenset[bytes]:

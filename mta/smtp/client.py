@@ -91,7 +91,9 @@ def deliver(peer: Peer, mail: Mail, after: Next = Next.MAIL) -> Dialogue[Deliver
     if objection is not None:
         return Delivery([_not_asked(objection)] * len(mail.forward_paths), after)
     endings = {} if mail.plain else _unfit(peer, mail)
-    waiting = [index for index in range(len(mail.forward_paths)) if index not in endings]
+    waiting = list(range(len(mail.forward_paths)))
+    if endings:
+        waiting = [index for index in waiting if index not in endings]
     while waiting:
         asked, waiting = _share(peer, mail, waiting)
         if not asked:

@@ -30,6 +30,7 @@ from mta.smtp.reply import Reply, render
 from mta.smtp.settings import ServerSettings
 from mta.smtp.states import CHALLENGED, END_OF_CHUNK, END_OF_CONTENT, IN_TRANSACTION, State, Step
 
+_LONGEST = limits.ACCEPTED_COMMAND_LINE - 2  # without its end
 _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b"HELP", b"HELO", b"EHLO"})
 
 
@@ -201,11 +202,9 @@ class ServerSession:
         line = line.rstrip(b" \t")
         verb = verb_of(line)
         step = settings.rows[self._state].get(verb)
-        if verb == b"BDAT":
-            self._skip = octets_announced(line)
         if not isinstance(step, Step) or self._refusals > settings.limits.refusals:
             return self._turned_down(verb, step)
-        if len(line) > limits.ACCEPTED_COMMAND_LINE - 2 and verb not in LONG_LINES:
+        if len(line) > _LONGEST and verb not in LONG_LINES:
             return replies.LINE_TOO_LONG
         if verb in _IDLE_VERBS:
             self._login_tried = verb == b"AUTH"
@@ -235,7 +234,6 @@ class ServerSession:
         return step
 
     def _begin_chunk(self, chunk: Bdat) -> None:
-        self._skip = 0
         self._chunk = chunk
         self._left = chunk.size
         if self._chunks is None:
@@ -314,8 +312,10 @@ class ServerSession:
             head = self._lines.head
             if hides_announcement(head):  # what follows may be a chunk, of a size that nobody has seen
                 return self._reject(b"", replies.endless_line(self._hostname))
-            self._skip = octets_announced(head)
-            return self._reject(b"", replies.LINE_TOO_LONG)
+            rejected = self._reject(b"", replies.LINE_TOO_LONG)
+            if not self.closing:
+                self._skip = octets_announced(head)
+            return rejected
         # Whoever sends this is broken or tries to slip commands past a relay that sees other lines than we do.
         rejected = self._reject(b"", replies.BARE_LINE_END)
         self._close()
@@ -326,6 +326,7 @@ class ServerSession:
         self._bad_commands += 1
         if self._bad_commands > self.settings.limits.bad_commands and reply.code != 421:
             reply = replies.too_many_errors(self._hostname)
+        self._skip = octets_announced(line)
         self._send(reply)
         if may_be_login(line):
             self._login_tried = True

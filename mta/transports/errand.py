@@ -41,7 +41,10 @@ class Errand:
 
     def mail(self, peer: Peer, now: float) -> Mail | Deferred[Mail]:
         """What is to be carried to this peer; a Deferred where its content must be converted first."""
-        return self._parcel.make_up(peer, [self._recipients[index] for index in self.pending], now)
+        left = self._recipients
+        if len(self.pending) < len(left):
+            left = tuple(left[index] for index in self.pending)
+        return self._parcel.make_up(peer, left, now)
 
     def note(self, host: str, why: str) -> None:
         """A host that was not tried."""
