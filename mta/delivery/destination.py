@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from mta.interfaces import Claim, Pause
-from mta.message.outcome import Carried, Outcome, Result, deferred
+from mta.message.outcome import DEFERRED, DELIVERED, HELD, Carried, Outcome, deferred
 from mta.policy.settlement import put_off
 from mta.policy.window import Window, WindowLimits, allowed, answered, is_paused, lifted, opened, refused
 
@@ -82,14 +82,14 @@ class Destination:
         """Learn from a try that has ended (and is no longer counted as running): what to store of it, if anything."""
         before = self.window
         outcomes = carried.outcomes
-        refusal = None if outcomes[0].result is Result.DELIVERED else _refusal(carried)
+        refusal = None if outcomes[0].result is DELIVERED else _refusal(carried)
         self.answers = carried.reached
         if refusal is None:
-            settled = any(outcome.result is not Result.DEFERRED for outcome in outcomes)
+            settled = any(outcome.result is not DEFERRED for outcome in outcomes)
             self.window = after = answered(before, limits, settled)
             return Pause(0.0, 0, "") if before.failures and not after.failures else None
         self.refusal = refusal
-        down = not carried.reached or refusal.result is Result.HELD
+        down = not carried.reached or refusal.result is HELD
         self.window = after = refused(before, limits, now, self.running, down, chance)
         if after.failures == before.failures:
             return None
@@ -98,7 +98,7 @@ class Destination:
     def last_outcome(self, claim: Claim) -> Outcome:
         """Why a claim of it still waits, as far as anybody knows. It does: others are held, it is only put off."""
         if self.refusal is not None and not claim.attempts:
-            return put_off(self.refusal) if self.refusal.result is Result.HELD else self.refusal
+            return put_off(self.refusal) if self.refusal.result is HELD else self.refusal
         said = _REPLY.fullmatch(claim.last_reply)
         if said is None:
             return _CONGESTED
@@ -121,9 +121,9 @@ def _refusal(carried: Carried) -> Outcome | None:
 
     Where nobody was reached and yet all is settled, the DNS has given a final answer, and the destination is not down.
     """
-    if all(outcome.result is Result.HELD for outcome in carried.outcomes):
+    if all(outcome.result is HELD for outcome in carried.outcomes):
         return carried.outcomes[0]
-    deferred = [outcome for outcome in carried.outcomes if outcome.result is Result.DEFERRED]
+    deferred = [outcome for outcome in carried.outcomes if outcome.result is DEFERRED]
     if not carried.reached:
         return deferred[0] if deferred else None
     if all(outcome.remote and outcome.reply.code == _SERVICE_NOT_AVAILABLE for outcome in deferred):

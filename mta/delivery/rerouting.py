@@ -9,6 +9,8 @@ from mta.message.outcome import Outcome, Result
 from mta.policy.routing import Decision, Hop, Via
 from mta.smtp.reply import Reply
 
+_DISCARD = Via.DISCARD
+
 Route = Callable[[str, str], Decision]  # from a reverse-path and a forward-path
 
 
@@ -44,7 +46,7 @@ def sort_recipients(claim: Claim, route: Route) -> Sorted:
         onward = decision.hop
         if onward is None:
             refused.append((recipient, _outcome(decision.refusal)))
-        elif onward.via is Via.DISCARD:
+        elif onward.via is _DISCARD:
             leaving.setdefault((True, ""), ([], decision.why))[0].append(recipient)
         elif onward.destination == claim.destination:
             here.append(recipient)

@@ -23,6 +23,11 @@ class Onward(StrEnum):
     FINAL = "delivered"  # a mail store: this was the delivery
 
 
+# Each by a name of its own: to ask an Enum for a member takes Python 3.11 as long as thirty such names.
+DELIVERED, DEFERRED, FAILED, HELD = Result
+RELAYED, PASSED, FINAL = Onward
+
+
 class Outcome(NamedTuple):
     """How a try ended for one recipient.
 
@@ -37,7 +42,7 @@ class Outcome(NamedTuple):
     host: str = ""
     remote: bool = True
     unknown: bool = False
-    onward: Onward = Onward.RELAYED
+    onward: Onward = RELAYED
 
 
 class Try(NamedTuple):
@@ -70,14 +75,14 @@ class Carried(NamedTuple):
 
 def failed(code: int, enhanced: str, text: str, host: str = "") -> Outcome:
     """Our own permanent refusal, in the form of a reply."""
-    return Outcome(Result.FAILED, Reply(code, enhanced, (text,)), host, remote=False)
+    return Outcome(FAILED, Reply(code, enhanced, (text,)), host, remote=False)
 
 
 def held(code: int, enhanced: str, text: str, host: str = "") -> Outcome:
     """Our own "not until this is mended", in the form of a reply."""
-    return Outcome(Result.HELD, Reply(code, enhanced, (text,)), host, remote=False)
+    return Outcome(HELD, Reply(code, enhanced, (text,)), host, remote=False)
 
 
 def deferred(code: int, enhanced: str, text: str, host: str = "", unknown: bool = False) -> Outcome:
     """Our own "not now", in the form of a reply."""
-    return Outcome(Result.DEFERRED, Reply(code, enhanced, (text,)), host, remote=False, unknown=unknown)
+    return Outcome(DEFERRED, Reply(code, enhanced, (text,)), host, remote=False, unknown=unknown)

@@ -22,8 +22,8 @@ _VALUE = _TEXT + rb"(?=\r\n|\Z)"
 _ADDRESSES = re.compile(rb"\r\n(?:from|sender|to|cc):" + _VALUE)
 _SIGNATURE = re.compile(rb"\r\n(?:dkim|arc-message)-signature[ \t]*:" + _VALUE)
 _SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
-# The fields that matter here, each with its value. A blank before the colon is an old habit (RFC 5322 4.5). A message that has others than
-# the usual ones is signed, or was sent on: its addresses are not ours to complete.
+# The fields that matter here, each with its value. A blank before the colon is an old habit (RFC 5322 4.5). A message
+# that has others than the usual ones is signed, or was sent on: its addresses are not ours to complete.
 _FIELDS = re.compile(
     rb"\r\n(date|from|message-id|sender|to|cc|(?:dkim-signature|arc-|resent-)[!-9;-~]*+)[ \t]*+:" + _TEXT
 )

@@ -30,6 +30,9 @@ class Expanded(StrEnum):
     LIST = "list"  # the members of a list: we answer, since it has been delivered to the list (5.2.7.3)
 
 
+_NOT = Expanded.NOT
+
+
 class Forwarding(NamedTuple):
     """One address that gets the mail. reverse_path: as "local@domain", "" for the null one.
 
@@ -95,7 +98,7 @@ class Addressing:
         if not self._directory or not self.concerns(address):  # nearly all mail
             decision = self._routing.decide(reverse_path, address)
             if decision.refusal is None:
-                return Addressed(None, (Forwarding(reverse_path, recipient, decision),), Expanded.NOT, decision.why)
+                return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, decision.why)
             return _refused(decision.refusal, decision.why)
         entry = self.find(address)
         if entry is None or isinstance(entry, User) or (isinstance(entry, Moved) and not entry.forward):
@@ -195,7 +198,7 @@ def _unchanged(reverse_path: str, recipient: Recipient, decision: Decision, entr
     why = f"{_why(entry)}; {decision.why}" if isinstance(entry, User) else decision.why
     if decision.refusal is not None:
         return _refused(decision.refusal, why)
-    return Addressed(None, (Forwarding(reverse_path, recipient, decision),), Expanded.NOT, why)
+    return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, why)
 
 
 def _refused(reply: Reply, why: str) -> Addressed:

@@ -39,19 +39,24 @@ class Notice(StrEnum):
     DELAY = "DELAY"
 
 
+# Each by a name of its own: to ask an Enum for a member takes Python 3.11 as long as thirty such names.
+YOUNG, LATE, EXPIRED = Age
+DELIVERED, FAILED, PENDING, HELD = Becomes
+NO_NOTICE, SUCCESS, FAILURE, DELAY = Notice
+
 TABLE: dict[tuple[Result, Age], tuple[Becomes, Notice]] = {
-    (Result.DELIVERED, Age.YOUNG): (Becomes.DELIVERED, Notice.SUCCESS),
-    (Result.DELIVERED, Age.LATE): (Becomes.DELIVERED, Notice.SUCCESS),
-    (Result.DELIVERED, Age.EXPIRED): (Becomes.DELIVERED, Notice.SUCCESS),
-    (Result.FAILED, Age.YOUNG): (Becomes.FAILED, Notice.FAILURE),
-    (Result.FAILED, Age.LATE): (Becomes.FAILED, Notice.FAILURE),
-    (Result.FAILED, Age.EXPIRED): (Becomes.FAILED, Notice.FAILURE),
-    (Result.DEFERRED, Age.YOUNG): (Becomes.PENDING, Notice.NONE),
-    (Result.DEFERRED, Age.LATE): (Becomes.PENDING, Notice.DELAY),
-    (Result.DEFERRED, Age.EXPIRED): (Becomes.FAILED, Notice.FAILURE),
-    (Result.HELD, Age.YOUNG): (Becomes.HELD, Notice.NONE),
-    (Result.HELD, Age.LATE): (Becomes.HELD, Notice.NONE),
-    (Result.HELD, Age.EXPIRED): (Becomes.HELD, Notice.NONE),
+    (Result.DELIVERED, YOUNG): (DELIVERED, SUCCESS),
+    (Result.DELIVERED, LATE): (DELIVERED, SUCCESS),
+    (Result.DELIVERED, EXPIRED): (DELIVERED, SUCCESS),
+    (Result.FAILED, YOUNG): (FAILED, FAILURE),
+    (Result.FAILED, LATE): (FAILED, FAILURE),
+    (Result.FAILED, EXPIRED): (FAILED, FAILURE),
+    (Result.DEFERRED, YOUNG): (PENDING, NO_NOTICE),
+    (Result.DEFERRED, LATE): (PENDING, DELAY),
+    (Result.DEFERRED, EXPIRED): (FAILED, FAILURE),
+    (Result.HELD, YOUNG): (HELD, NO_NOTICE),
+    (Result.HELD, LATE): (HELD, NO_NOTICE),
+    (Result.HELD, EXPIRED): (HELD, NO_NOTICE),
 }
 
 
@@ -61,6 +66,9 @@ class Addressee(StrEnum):
     SENDER = "sender"
     POSTMASTER = "postmaster"  # of a notice that could not be delivered (a double bounce)
     NOBODY = "nobody"
+
+
+SENDER, POSTMASTER, NOBODY = Addressee
 
 
 class Settled(NamedTuple):
@@ -100,7 +108,7 @@ class Settlement(NamedTuple):
     delay: tuple[Settled, ...] = ()
     success: tuple[Settled, ...] = ()
     expanded: tuple[Settled, ...] = ()
-    addressee: Addressee = Addressee.NOBODY
+    addressee: Addressee = NOBODY
     silence: str = ""
 
 
@@ -139,32 +147,27 @@ def settle(
     failures: list[Settled] = []
     pending: list[Settled] = []
     held: list[Settled] = []
-    groups = {
-        Becomes.DELIVERED: delivered,
-        Becomes.FAILED: failures,
-        Becomes.PENDING: pending,
-        Becomes.HELD: held,
-    }
-    owed: dict[Notice, list[Settled]] = {Notice.FAILURE: [], Notice.DELAY: [], Notice.SUCCESS: []}
+    groups = {DELIVERED: delivered, FAILED: failures, PENDING: pending, HELD: held}
+    owed: dict[Notice, list[Settled]] = {FAILURE: [], DELAY: [], SUCCESS: []}
     for recipient, outcome in zip(envelope.recipients, outcomes, strict=True):
         becomes, notice = TABLE[outcome.result, age]
-        settled = Settled(recipient, outcome, becomes is Becomes.FAILED and outcome.result is Result.DEFERRED)
+        settled = Settled(recipient, outcome, becomes is FAILED and outcome.result is Result.DEFERRED)
         groups[becomes].append(settled)
-        if notice is Notice.SUCCESS:
+        if notice is SUCCESS:
             if (recipient.notify or envelope.by_mode) and _owes_success(envelope, settled):
                 owed[notice].append(settled)
         elif notice and wants(recipient, notice):
             owed[notice].append(settled)
     addressee, silence = _addressee(envelope)
-    failure = owed[Notice.FAILURE] if addressee is not Addressee.NOBODY else []
-    to_sender = addressee is Addressee.SENDER
+    failure = owed[FAILURE] if addressee is not NOBODY else []
+    to_sender = addressee is SENDER
     silence = "" if len(failure) == len(failures) else silence or "NOTIFY"
-    if failures and envelope.double_bounce and addressee is Addressee.NOBODY and wish != "bounce":
+    if failures and envelope.double_bounce and addressee is NOBODY and wish != "bounce":
         held, failures = held + failures, []
     remaining = []
     if pending:
         due = next_try(policy, envelope.queued_since, tries, now, chance) if untried_due is None else untried_due
-        told = warned or age is Age.LATE
+        told = warned or age is LATE
         until = deadline(policy, envelope.queued_since, told, envelope.by, envelope.by_mode)
         remaining.append(_remaining(pending, due, until, tries, told))
     if held:
@@ -177,8 +180,8 @@ def settle(
         held=tuple(held),
         remaining=tuple(remaining),
         failure=tuple(failure),
-        delay=tuple(owed[Notice.DELAY]) if to_sender else (),
-        success=tuple(owed[Notice.SUCCESS]) if to_sender else (),
+        delay=tuple(owed[DELAY]) if to_sender else (),
+        success=tuple(owed[SUCCESS]) if to_sender else (),
         addressee=addressee,
         silence=silence,
     )
@@ -196,7 +199,7 @@ def hold(envelope: Envelope, outcomes: Sequence[Outcome], attempts: int, now: fl
 def wants(recipient: Recipient, notice: Notice) -> bool:
     """Does the sender want to be told this of the recipient? Without NOTIFY: failures and delays (RFC 3461 4.1)."""
     if not recipient.notify:
-        return notice is not Notice.SUCCESS
+        return notice is not SUCCESS
     return notice in recipient.notify.upper().split(",")
 
 
@@ -209,7 +212,7 @@ def _owes_success(envelope: Envelope, settled: Settled) -> bool:
     recipient, onward = settled.recipient, settled.outcome.onward
     if envelope.by_mode.endswith("T") and onward is not Onward.FINAL:
         return recipient.notify.upper() != "NEVER"
-    return bool(recipient.notify) and onward is not Onward.PASSED and wants(recipient, Notice.SUCCESS)
+    return bool(recipient.notify) and onward is not Onward.PASSED and wants(recipient, SUCCESS)
 
 
 def _in_time(envelope: Envelope, outcome: Outcome, now: float) -> Outcome:
@@ -223,20 +226,20 @@ def _in_time(envelope: Envelope, outcome: Outcome, now: float) -> Outcome:
 
 def _age(policy: RetryPolicy, envelope: Envelope, warned: bool, tried: bool, now: float) -> Age:
     if tried and expired(policy, envelope.queued_since, now):
-        return Age.EXPIRED
+        return EXPIRED
     owed = warning(policy, envelope.queued_since, warned, envelope.by, envelope.by_mode)
-    return Age.LATE if owed is not None and owed <= now else Age.YOUNG
+    return LATE if owed is not None and owed <= now else YOUNG
 
 
 def _addressee(envelope: Envelope) -> tuple[Addressee, str]:
     """Who is told of a failure, and why nobody. A notice about a notice goes to the postmaster, once."""
     if envelope.sender:
-        return Addressee.SENDER, ""
+        return SENDER, ""
     if envelope.double_bounce:
-        return Addressee.NOBODY, "it is a double bounce"
+        return NOBODY, "it is a double bounce"
     if envelope.notice_for:
-        return Addressee.POSTMASTER, ""
-    return Addressee.NOBODY, "null reverse-path"
+        return POSTMASTER, ""
+    return NOBODY, "null reverse-path"
 
 
 def _remaining(

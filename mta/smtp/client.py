@@ -53,6 +53,10 @@ class How(Enum):
     LATER = "later"
 
 
+# Each by a name of its own: to ask an Enum for a member takes Python 3.11 as long as thirty such names.
+TAKEN, REFUSED, OURS, LOST, UNKNOWN, ELSEWHERE, LATER = How
+
+
 class Ending(NamedTuple):
     """How it ended for one recipient, by which reply (an `OwnReply` where the peer gave none), to what."""
 
@@ -70,6 +74,10 @@ class Next(Enum):
     NOTHING = "nothing: it has ended, or the two sides no longer agree on where they are"
 
 
+MAIL, RESET, LEAVE, NOTHING = Next
+_CONTENT = Stage.CONTENT
+
+
 class Delivery(NamedTuple):
     """What came of carrying a message over one session: an ending for each of its recipients, in order."""
 
@@ -82,7 +90,7 @@ def bye() -> Dialogue[None]:
     yield Commands(b"QUIT\r\n", seconds=limits.CLIENT_QUIT)
 
 
-def deliver(peer: Peer, mail: Mail, after: Next = Next.MAIL) -> Dialogue[Delivery]:
+def deliver(peer: Peer, mail: Mail, after: Next = MAIL) -> Dialogue[Delivery]:
     """Carry a message to all its recipients, in as many transactions as it takes. after: as the last one left it.
 
     Recipients that a server finds too many for one transaction go in the next (RFC 5321 4.5.3.1.10).
@@ -97,14 +105,14 @@ def deliver(peer: Peer, mail: Mail, after: Next = Next.MAIL) -> Dialogue[Deliver
     while waiting:
         asked, waiting = _share(peer, mail, waiting)
         if not asked:
-            endings.update(dict.fromkeys(waiting, Ending(How.LATER, _NEXT_SESSION, Stage.MAIL)))
+            endings.update(dict.fromkeys(waiting, Ending(LATER, _NEXT_SESSION, Stage.MAIL)))
             break
         try:
             results, after = yield from _transaction(peer, mail, asked, after)
         except OSError as error:
             unreadable = OwnReply(451, "4.3.0", (f"the content cannot be read: {error}",))
-            endings.update(dict.fromkeys(asked + waiting, Ending(How.OURS, unreadable, Stage.CONTENT)))
-            return Delivery(_in_order(endings), Next.NOTHING)
+            endings.update(dict.fromkeys(asked + waiting, Ending(OURS, unreadable, _CONTENT)))
+            return Delivery(_in_order(endings), NOTHING)
         too_many = []
         for index, ending in zip(asked, results, strict=True):
             if ending is None:
@@ -112,23 +120,23 @@ def deliver(peer: Peer, mail: Mail, after: Next = Next.MAIL) -> Dialogue[Deliver
             else:
                 endings[index] = ending
         waiting = too_many + waiting
-        if after is Next.NOTHING:
-            last = next((e.reply for e in endings.values() if e.how in (How.LOST, How.UNKNOWN)), _SESSION_ENDED)
-            endings.update(dict.fromkeys(waiting, Ending(How.LOST, last, Stage.MAIL)))
+        if after is NOTHING:
+            last = next((e.reply for e in endings.values() if e.how in (LOST, UNKNOWN)), _SESSION_ENDED)
+            endings.update(dict.fromkeys(waiting, Ending(LOST, last, Stage.MAIL)))
             break
-    if peer.allowance is not None and not peer.allowance.mails and after is not Next.NOTHING:
-        after = Next.LEAVE
+    if peer.allowance is not None and not peer.allowance.mails and after is not NOTHING:
+        after = LEAVE
     return Delivery(_in_order(endings), after)
 
 
 def _unfit(peer: Peer, mail: Mail) -> dict[int, Ending]:
     """The recipients for whom the peer is not asked, by index."""
     objections = {index: objection_to_rcpt(peer, path) for index, path in enumerate(mail.forward_paths)}
-    return {index: Ending(How.OURS, why, Stage.RCPT) for index, why in objections.items() if why is not None}
+    return {index: Ending(OURS, why, Stage.RCPT) for index, why in objections.items() if why is not None}
 
 
 def _not_asked(objection: Objection) -> Ending:
-    return Ending(How.ELSEWHERE if objection.elsewhere else How.OURS, objection.reply, Stage.MAIL)
+    return Ending(ELSEWHERE if objection.elsewhere else OURS, objection.reply, Stage.MAIL)
 
 
 def _share(peer: Peer, mail: Mail, waiting: list[int]) -> tuple[list[int], list[int]]:
@@ -148,7 +156,7 @@ _Results: TypeAlias = list[Ending | None]  # None: too many recipients, this one
 def _transaction(peer: Peer, mail: Mail, asked: Sequence[int], after: Next) -> Dialogue[tuple[_Results, Next]]:
     """One mail transaction, for the recipients with these indices."""
     mail_from, *rcpts = commands(peer, mail, asked)
-    opening = [b"RSET\r\n", mail_from] if after is Next.RESET else [mail_from]
+    opening = [b"RSET\r\n", mail_from] if after is RESET else [mail_from]
     data = () if mail.binary else (b"DATA\r\n",)
     if "PIPELINING" in peer.extensions:
         replies = yield Commands(*opening, *rcpts, *data)
@@ -156,16 +164,16 @@ def _transaction(peer: Peer, mail: Mail, asked: Sequence[int], after: Next) -> D
         replies = yield from _in_turn(opening, rcpts, data)
     behind = len(opening) + len(rcpts)
     results, accepted = _before_data(replies[: len(opening)], replies[len(opening) : behind])
-    lost = next((ending for ending in results if ending and ending.how is How.LOST), None)
+    lost = next((ending for ending in results if ending and ending.how is LOST), None)
     if lost is not None:
         _fill(results, accepted, lost)
-        return results, Next.NOTHING
+        return results, NOTHING
     if data and replies[-1].code != 354:
         refusal = _refusal(replies[-1], Stage.DATA)
         _fill(results, accepted, refusal)
-        return results, Next.NOTHING if refusal.how is How.LOST else Next.RESET
+        return results, NOTHING if refusal.how is LOST else RESET
     if not accepted:
-        return results, (yield from _nothing_to_send(peer)) if data else Next.RESET
+        return results, (yield from _nothing_to_send(peer)) if data else RESET
 
     blocks = _chunk(mail.blocks(), mail.size) if mail.binary else stuff(mail.blocks(), mail.dotted)
     content = Content(blocks, mail.size, len(accepted) if peer.lmtp else 1)
@@ -173,10 +181,10 @@ def _transaction(peer: Peer, mail: Mail, asked: Sequence[int], after: Next) -> D
     finals = [_final(reply, content.sent) for reply in replies]
     for index, ending in zip(accepted, finals if peer.lmtp else finals * len(accepted), strict=True):
         results[index] = ending
-    if not content.sent or not all(ending.how in (How.TAKEN, How.REFUSED) for ending in finals):
-        return results, Next.NOTHING
+    if not content.sent or not all(ending.how in (TAKEN, REFUSED) for ending in finals):
+        return results, NOTHING
     # After a chunk that was refused, what the server holds of the transaction is anybody's guess (RFC 3030 2).
-    return results, Next.RESET if mail.binary and any(ending.how is How.REFUSED for ending in finals) else Next.MAIL
+    return results, RESET if mail.binary and any(ending.how is REFUSED for ending in finals) else MAIL
 
 
 def _chunk(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -237,32 +245,32 @@ def _nothing_to_send(peer: Peer) -> Dialogue[Next]:
     An LMTP server must not do that, and how often it would reply nobody can tell (RFC 2033 4.2).
     """
     if peer.lmtp:
-        return Next.NOTHING
+        return NOTHING
     content = Content(iter((b".\r\n",)), 0, 1)
     [reply] = yield content
-    return Next.NOTHING if _final(reply, content.sent).how in (How.LOST, How.UNKNOWN) else Next.MAIL
+    return NOTHING if _final(reply, content.sent).how in (LOST, UNKNOWN) else MAIL
 
 
 def _refusal(reply: Reply, stage: Stage) -> Ending:
     """What a reply that is not the hoped-for one means. Neither a refusal nor expected: we have lost each other."""
     if reply.code >= 400 and reply.code != 421 and not isinstance(reply, OwnReply):
-        return Ending(How.REFUSED, reply, stage)
+        return Ending(REFUSED, reply, stage)
     return _lost(reply, stage)
 
 
 def _lost(reply: Reply, stage: Stage) -> Ending:
     if isinstance(reply, OwnReply) or reply.code == 421:
-        return Ending(How.LOST, reply, stage)
-    return Ending(How.LOST, OwnReply(451, "4.5.0", (f"unexpected reply to {stage.value}: {reply}",)), stage)
+        return Ending(LOST, reply, stage)
+    return Ending(LOST, OwnReply(451, "4.5.0", (f"unexpected reply to {stage.value}: {reply}",)), stage)
 
 
 def _final(reply: Reply, sent: bool) -> Ending:
     """What the reply to the content means. A success that came before the content's end is none."""
     if sent and reply.is_positive:
-        return Ending(How.TAKEN, reply, Stage.CONTENT)
-    ending = _refusal(reply, Stage.CONTENT)
-    if sent and ending.how is How.LOST and isinstance(ending.reply, OwnReply):
-        return ending._replace(how=How.UNKNOWN)
+        return Ending(TAKEN, reply, _CONTENT)
+    ending = _refusal(reply, _CONTENT)
+    if sent and ending.how is LOST and isinstance(ending.reply, OwnReply):
+        return ending._replace(how=UNKNOWN)
     return ending
 
 

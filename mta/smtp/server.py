@@ -28,7 +28,22 @@ from mta.smtp.parser import (
 )
 from mta.smtp.reply import Reply, render
 from mta.smtp.settings import ServerSettings
-from mta.smtp.states import CHALLENGED, END_OF_CHUNK, END_OF_CONTENT, IN_TRANSACTION, State, Step
+from mta.smtp.states import (
+    CHALLENGED,
+    CHUNKS,
+    CONNECTED,
+    CONTENT,
+    END_OF_CHUNK,
+    END_OF_CONTENT,
+    GREETED,
+    HANDSHAKE,
+    IN_TRANSACTION,
+    LOGIN,
+    READY,
+    REFUSED,
+    State,
+    Step,
+)
 
 _LONGEST = limits.ACCEPTED_COMMAND_LINE - 2  # without its end
 _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b"HELP", b"HELO", b"EHLO"})
@@ -68,7 +83,7 @@ class ServerSession:
         self.settings = settings
         self._lines = LineReader(settings.bare_lf == "fix", settings.longest_line)
         self._out: list[bytes] = []
-        self._state = State.CONNECTED
+        self._state = CONNECTED
         self._step: Step | None = None  # what the owner owes a reply to
         self._reader: ContentReader | None = None
         self._chunks: ChunkReader | None = None
@@ -107,17 +122,17 @@ class ServerSession:
     def greet(self, reply: Reply | None = None) -> None:
         """Greet with 220, or refuse: with 421 the session is closing, with 554 it waits for QUIT (RFC 5321 3.1)."""
         reply = reply or replies.greeting(self._hostname)
-        self._state = State.GREETED if reply.is_positive else State.REFUSED
+        self._state = GREETED if reply.is_positive else REFUSED
         self._send(reply)
 
     def receive(self, octets: bytes) -> None:
         """Octets from the client, cut in any way."""
-        if not (self.closing or self._state is State.HANDSHAKE):
+        if not (self.closing or self._state is HANDSHAKE):
             self._lines.receive(octets)
 
     def next_event(self) -> Event:
         """What the client has said next. To be called until it is NEED_OCTETS, after `receive` and after `reply`."""
-        if self.closing or self._step is not None or self._state is State.CONNECTED:
+        if self.closing or self._step is not None or self._state is CONNECTED:
             return NEED_OCTETS
         if self._reader is not None:
             return self._next_content(self._reader)
@@ -128,7 +143,7 @@ class ServerSession:
             return NEED_OCTETS
         if isinstance(line, LineFault):
             return self._reject_fault(line)
-        if self._state is State.LOGIN:
+        if self._state is LOGIN:
             return self._next_response(line)
         command = self._understand(line)
         return self._reject(line, command) if isinstance(command, Reply) else command
@@ -147,22 +162,22 @@ class ServerSession:
             raise RuntimeError(f"content that is to be refused with {self._fault} was answered {reply}")
         self._step = self._fault = None
         if reply.code == 334:
-            self._state = State.LOGIN
+            self._state = LOGIN
             self._send(reply)
             return
         code = reply.code
-        accepted = code == 354 if step.accepted is State.CONTENT else 200 <= code < 300
+        accepted = code == 354 if step.accepted is CONTENT else 200 <= code < 300
         if not accepted:
             self._refusals += 1
         elif step is END_OF_CONTENT:
             self._bad_commands = self._idle_commands = self._refusals = 0
         self._state = state = step.accepted if accepted else step.refused
-        if state is State.CONTENT:
+        if state is CONTENT:
             self._reader = ContentReader(self.settings.bare_lf, self.settings.message_size)
-        elif state is State.HANDSHAKE:
+        elif state is HANDSHAKE:
             self.awaits_handshake = True
             self._lines.clear()  # what was said in the clear behind STARTTLS was said by anybody (RFC 3207 4.2)
-        elif state is not State.CHUNKS:
+        elif state is not CHUNKS:
             self._chunks = None
         self._send(reply)
 
@@ -187,7 +202,7 @@ class ServerSession:
         settings: what holds from now on.
         """
         self._lines.clear()
-        self._state = State.GREETED
+        self._state = GREETED
         self.awaits_handshake = False
         self.change(settings)
 
@@ -239,7 +254,7 @@ class ServerSession:
         if self._chunks is None:
             bare_lf = "keep" if self._binary else self.settings.bare_lf
             self._chunks = ChunkReader(bare_lf, self.settings.message_size)
-            self._state = State.CHUNKS
+            self._state = CHUNKS
 
     def _next_of_chunk(self) -> Event:
         """More of a chunk, or its end; or nothing, of one that was refused: its octets are no commands."""
@@ -271,7 +286,7 @@ class ServerSession:
         """A line of an AUTH exchange. It may hold a secret, so nobody is shown it."""
         response = decode_response(line)
         if isinstance(response, Reply):
-            self._state = State.READY
+            self._state = READY
             return self._reject(b"", response)
         self._step = CHALLENGED
         return AuthResponse(response)
@@ -306,8 +321,8 @@ class ServerSession:
         if fault is LineFault.ENDLESS:
             return self._reject(b"", replies.endless_line(self._hostname))
         if fault is LineFault.TOO_LONG:
-            if self._state is State.LOGIN:
-                self._state = State.READY
+            if self._state is LOGIN:
+                self._state = READY
                 return self._reject(b"", replies.LOGIN_LINE_TOO_LONG)
             head = self._lines.head
             if hides_announcement(head):  # what follows may be a chunk, of a size that nobody has seen

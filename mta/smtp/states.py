@@ -27,7 +27,21 @@ class State(Enum):
     HANDSHAKE = "TLS is being negotiated"
 
 
-IN_TRANSACTION = frozenset({State.SENDER, State.UNSERVED, State.RECIPIENTS, State.CONTENT, State.CHUNKS})
+# Each by a name of its own: to ask an Enum for a member takes Python 3.11 as long as thirty such names.
+(
+    CONNECTED,
+    REFUSED,
+    GREETED,
+    READY,
+    SENDER,
+    UNSERVED,
+    RECIPIENTS,
+    CONTENT,
+    CHUNKS,
+    LOGIN,
+    HANDSHAKE,
+) = State
+IN_TRANSACTION = frozenset({SENDER, UNSERVED, RECIPIENTS, CONTENT, CHUNKS})
 
 
 class Step(NamedTuple):

@@ -4,10 +4,10 @@ from twisted.internet.defer import Deferred
 
 from mta.interfaces import IContent
 from mta.message.envelope import Envelope
-from mta.message.outcome import Carried, Onward, Outcome, Result, Try
+from mta.message.outcome import DEFERRED, DELIVERED, FAILED, FINAL, HELD, PASSED, RELAYED, Carried, Outcome, Try
 from mta.policy.routing import Hop
 from mta.smtp.asking import Mail, Peer
-from mta.smtp.client import Ending, How, Stage
+from mta.smtp.client import ELSEWHERE, LATER, LOST, REFUSED, TAKEN, UNKNOWN, Ending, Stage
 from mta.smtp.reply import Reply
 from mta.smtp.steps import OwnReply
 from mta.transports.fitting import Fitter
@@ -18,7 +18,7 @@ CARRY_SECONDS = 3600.0  # for all hosts together
 SLOWEST = 10_000  # octets of a message that add a second to that
 
 _NO_TIME = OwnReply(451, "4.4.1", ("no host could be tried in time",))
-_LEFT = frozenset({How.LOST, How.ELSEWHERE, How.LATER})
+_LEFT = frozenset({LOST, ELSEWHERE, LATER})
 
 
 class Errand:
@@ -52,7 +52,7 @@ class Errand:
 
     def turned_away(self, session: Session, ending: Ending, seconds: float) -> None:
         """There was no connection, or the server did not want to speak with us."""
-        self._turned_away &= ending.how is How.REFUSED and ending.reply.is_permanent
+        self._turned_away &= ending.how is REFUSED and ending.reply.is_permanent
         self._tried(session, str(ending.reply), seconds, session.transcript())
         for index in self.pending:
             self._put_off(index, ending.reply, session.host)
@@ -62,7 +62,7 @@ class Errand:
         self._turned_away = False
         self._tried(session, str(reply), seconds, session.transcript())
         for index in self.pending:
-            self._outcomes[index] = Outcome(Result.HELD, reply, session.host, remote=False)
+            self._outcomes[index] = Outcome(HELD, reply, session.host, remote=False)
         self.pending = []
 
     def settle(self, session: Session, endings: list[Ending], seconds: float) -> None:
@@ -71,21 +71,21 @@ class Errand:
         Where the session has done as much as it may, its host has not had its chance for those who are left.
         """
         host, peer = session.host, session.peer
-        onward = Onward.PASSED if "DSN" in peer.extensions else Onward.FINAL if peer.lmtp else Onward.RELAYED
+        onward = PASSED if "DSN" in peer.extensions else FINAL if peer.lmtp else RELAYED
         taken: Reply | None = None
         worst: Reply | None = None
         left: list[int] = []
         later = False
         for index, (how, reply, stage) in zip(self.pending, endings, strict=True):
-            if how is How.TAKEN:
-                self._outcomes[index] = Outcome(Result.DELIVERED, reply, host, onward=onward)
+            if how is TAKEN:
+                self._outcomes[index] = Outcome(DELIVERED, reply, host, onward=onward)
                 self._turned_away, self._reached = False, True
                 taken = taken or reply
                 continue
             remote = not isinstance(reply, OwnReply)
-            self._turned_away &= how is How.ELSEWHERE
-            self._reached |= how is not How.LOST or remote or stage not in (Stage.RSET, Stage.MAIL)
-            if how is How.LATER:
+            self._turned_away &= how is ELSEWHERE
+            self._reached |= how is not LOST or remote or stage not in (Stage.RSET, Stage.MAIL)
+            if how is LATER:
                 later = True
             else:
                 worst = worst or reply
@@ -93,8 +93,8 @@ class Errand:
                 self._put_off(index, reply, host)
                 left.append(index)
             else:
-                result = Result.FAILED if reply.is_permanent and how is not How.UNKNOWN else Result.DEFERRED
-                self._outcomes[index] = Outcome(result, reply, host, remote, how is How.UNKNOWN)
+                result = FAILED if reply.is_permanent and how is not UNKNOWN else DEFERRED
+                self._outcomes[index] = Outcome(result, reply, host, remote, how is UNKNOWN)
         self.pending = left
         if worst is not None:
             self._tried(session, str(worst), seconds, session.transcript())
@@ -109,10 +109,10 @@ class Errand:
             outcome = self._outcomes[index]
             if outcome is None:
                 reply = failure or _NO_TIME
-                result = Result.FAILED if reply.is_permanent else Result.DEFERRED
+                result = FAILED if reply.is_permanent else DEFERRED
                 outcome = Outcome(result, reply, remote=False)
             elif self._turned_away and not incomplete:
-                outcome = outcome._replace(result=Result.FAILED)
+                outcome = outcome._replace(result=FAILED)
             self._outcomes[index] = outcome
         outcomes = tuple(outcome for outcome in self._outcomes if outcome is not None)
         return Carried(outcomes, tuple(self._tries), self._reached)
@@ -122,7 +122,7 @@ class Errand:
         before = self._outcomes[index]
         remote = not isinstance(reply, OwnReply)
         if before is None or remote or not before.remote:
-            self._outcomes[index] = Outcome(Result.DEFERRED, reply, host, remote)
+            self._outcomes[index] = Outcome(DEFERRED, reply, host, remote)
 
     def _tried(self, session: Session, text: str, seconds: float, dialogue: tuple[str, ...]) -> None:
         self.tried.add(session.host)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from mta.smtp.client import Next
+from mta.smtp.client import LEAVE, NOTHING
 from mta.transports.session import Session
 
 
@@ -66,13 +66,13 @@ class Pool:
     def keep(self, destination: str, session: Session) -> None:
         """A message has been tried over this session; keep it open, or close it."""
         limits = self._limits
-        if session.next is Next.NOTHING:
+        if session.next is NOTHING:
             session.cut()
         elif not session.is_idle:
             return
         elif (
             self._stopping
-            or session.next is Next.LEAVE
+            or session.next is LEAVE
             or session.messages >= limits.messages
             or self._clock.seconds() - session.opened >= limits.age
         ):
