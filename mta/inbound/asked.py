@@ -34,11 +34,14 @@ class Asked(NamedTuple):
         dotted: bool,
     ) -> Envelope:
         """The envelope, with what is known once the content has come."""
+        if self[1:] == _NOTHING_MORE:  # nearly all mail
+            return Envelope(sender, recipients, received, size, client, self.body, eight_bit, dotted)
         known = (sender, recipients, received, size, client, self.body, eight_bit, dotted, self.ret, self.envid)
         return Envelope._make((*known, 0, False, *self[3:]))
 
 
 _NOTHING = Asked()
+_NOTHING_MORE = _NOTHING[1:]
 _ORDINARY = {body: Asked(body) for body in ("", "7BIT", "8BITMIME")}
 
 

@@ -108,7 +108,8 @@ class Conversation:
 
     def content(self, piece: Content) -> Deferred[None] | None:
         """Some content. A Deferred means: read no more until it fires."""
-        return self._transaction.content(piece.octets) if self._transaction is not None else None
+        reception = self._transaction.reception if self._transaction is not None else None
+        return reception.write(piece.octets) if reception is not None else None
 
     def _end_of_chunk(self, end: EndOfChunk) -> Answer:
         answer = self._current.end_chunk(end)
@@ -117,9 +118,8 @@ class Conversation:
         return answer
 
     def _end_of_content(self, end: EndOfContent) -> Answer:
-        answer = self._current.finish(end)
-        self._forget_transaction()
-        return answer
+        transaction, self._transaction = self._current, None
+        return transaction.finish(end)
 
     @property
     def _current(self) -> Transaction:

@@ -163,7 +163,8 @@ class Reception:
         if client.tls:
             detail["tls"] = client.tls
         events = [Event(now, "received", detail)]
-        events += [one.event(now) for one in self._expansions if not one.is_told_of(sender)]
+        if self._expansions:
+            events += [one.event(now) for one in self._expansions if not one.is_told_of(sender)]
         committed = self._kept.commit(envelope, deliveries, events)
         return committed.addCallbacks(
             self._accepted, self._refused, callbackArgs=(envelope, deliveries), errbackArgs=(deliveries,)
@@ -172,11 +173,12 @@ class Reception:
     def _delivery(self, group: Group, now: float) -> NewDelivery:
         """A group as the spool keeps it: tried at once where there is a place for it, unless it is held."""
         keeping, asked = self._keeping, self._asked
-        due = max(now, asked.released)
+        destination, reverse_path, recipients = group
+        released = asked.released
+        due = max(now, released)
         deadline = keeping.deadline(due, asked.by, asked.by_mode)
-        eager = not asked.released and keeping.dispatcher.reserve(group.destination)
-        recipients = tuple(group.recipients.values())
-        return NewDelivery(group.destination, recipients, due, deadline, eager, group.reverse_path)
+        eager = not released and keeping.dispatcher.reserve(destination)
+        return NewDelivery(destination, tuple(recipients.values()), due, deadline, eager, reverse_path)
 
     def _told_of(self, now: float) -> Iterator[NewDelivery]:
         """Expansions whose sender wants to hear of them: each ends, with its notice, as if it were a delivery."""

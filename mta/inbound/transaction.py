@@ -29,7 +29,7 @@ MOST_FORWARDINGS = 20_000  # addresses that the recipients of one transaction st
 
 
 class Transaction:
-    """One mail transaction of a client."""
+    """One mail transaction of a client. reception: what keeps its content; None before that may come."""
 
     __slots__ = (
         "_asked",
@@ -40,11 +40,11 @@ class Transaction:
         "_groups",
         "_house",
         "_manners",
-        "_reception",
         "_recipients",
         "_sender",
         "_sender_route",
         "_visitor",
+        "reception",
     )
 
     def __init__(
@@ -62,7 +62,7 @@ class Transaction:
         self._forwardings = 0
         self._groups: dict[tuple[str, str], Group] = {}
         self._expansions: list[Expansion] = []
-        self._reception: Reception | None = None
+        self.reception: Reception | None = None
         self._failure: Reply | None = None  # why chunks that come are not kept
 
     @classmethod
@@ -166,7 +166,7 @@ class Transaction:
 
     def begin_chunk(self) -> None:
         """BDAT: content comes, whether it can be kept or not (RFC 3030 2)."""
-        if self._reception is None and self._failure is None:
+        if self.reception is None and self._failure is None:
             self._failure = self._open()
 
     def _open(self) -> Reply | None:
@@ -177,7 +177,7 @@ class Transaction:
         groups = list(self._groups.values())
         expansions = self._expansions
         try:
-            self._reception = Reception(
+            self.reception = Reception(
                 house.keeping, client, self._sender, asked, groups, forward_path, expansions, visitor.may_relay
             )
         except (SpoolFull, SpoolBroken) as error:
@@ -185,17 +185,13 @@ class Transaction:
             return reply_to_trouble(error)
         return None
 
-    def content(self, octets: bytes) -> Deferred[None] | None:
-        """Some content. A Deferred means: read no more until it fires."""
-        return self._reception.write(octets) if self._reception is not None else None
-
     def end_chunk(self, end: EndOfChunk) -> Reply:
         """The answer to a chunk that is not the last one."""
         return end.fault or self._failure or replies.chunk_taken(end.size)
 
     def finish(self, end: EndOfContent) -> Answer:
         """The content is complete: keep the message, and answer for it."""
-        reception, self._reception = self._reception, None
+        reception, self.reception = self.reception, None
         if reception is None:
             assert self._failure is not None, "content comes only after a 354 or a BDAT"
             return end.fault or self._failure
@@ -206,9 +202,9 @@ class Transaction:
 
     def abandon(self) -> None:
         """It comes to nothing, or has ended."""
-        if self._reception is not None:
-            self._reception.abandon()
-            self._reception = None
+        if self.reception is not None:
+            self.reception.abandon()
+            self.reception = None
 
     def _log_refusal(self, recipient: str, why: str) -> None:
         self._visitor.refused(why, sender=self._sender, to=recipient)

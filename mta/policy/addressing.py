@@ -95,7 +95,7 @@ class Addressing:
     def resolve(self, reverse_path: str, recipient: Recipient) -> Addressed:
         """Who gets the mail from a reverse-path ("" for the null one) to a recipient, each address once."""
         address = recipient.address
-        if not self._directory or not self.concerns(address):  # nearly all mail
+        if self._is_empty or not self.concerns(address):  # nearly all mail
             decision = self._routing.decide(reverse_path, address)
             if decision.refusal is None:
                 return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, decision.why)

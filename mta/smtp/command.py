@@ -5,22 +5,20 @@ RFC 5321 4.1.1 has most of them; the others name their own.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from mta.smtp.address import Path
 from mta.smtp.xclient import ClientAttributes
 
 
-@dataclass(frozen=True, slots=True)
-class Helo:
+class Helo(NamedTuple):
     """HELO or EHLO (`extended`), with what the client calls itself."""
 
     domain: str
     extended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(NamedTuple):
     """MAIL. parameters: by keyword in upper case, in the normal form of their extension."""
 
     reverse_path: Path
@@ -42,8 +40,7 @@ class Mail:
         return "SMTPUTF8" in self.parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Rcpt:
+class Rcpt(NamedTuple):
     """RCPT. parameters: as with `Mail`."""
 
     forward_path: Path

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from mta.smtp.command import Command
 from mta.smtp.reply import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """Some of the content, without transparency."""
 
     octets: bytes
@@ -26,8 +25,7 @@ class EndOfChunk:
     fault: Reply | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfContent:
+class EndOfContent(NamedTuple):
     """All of the content has arrived. size, eight_bit, dotted: as `ContentReader` says.
 
     fault: the content cannot be taken (nor was all of it given out); answer with this reply.

@@ -304,7 +304,8 @@ class ServerSession:
     def _end_content(self, reader: ContentReader) -> EndOfContent:
         """What there is to know of the content, now that a reply is owed for it."""
         self._reader = None
-        self._fault = self._fault_of(reader)
+        if reader.too_big or reader.bare:
+            self._fault = self._fault_of(reader)
         self._step = END_OF_CONTENT
         return EndOfContent(reader.size, reader.eight_bit, reader.dotted, self._fault)
 
