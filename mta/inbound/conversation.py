@@ -19,6 +19,7 @@ from mta.inbound.visitor import Visitor
 from mta.smtp import replies
 from mta.smtp.command import (
     Auth,
+    Bdat,
     Data,
     Etrn,
     Expn,
@@ -82,8 +83,11 @@ class Conversation:
         """The client has gone; what it had not finished is forgotten."""
         self._forget_transaction()
 
-    def answer(self, question: Question) -> Answer:
-        """The answer to what is well formed and in order: a command, a response, the end of a chunk or of content."""
+    def answer(self, question: Question) -> Answer | None:
+        """The answer to what is well formed and in order: a command, a response, the end of a chunk or of content.
+
+        None for BDAT, which is answered when its chunk has come.
+        """
         return _ANSWERS[type(question)](self, question)
 
     # The transaction
@@ -102,8 +106,7 @@ class Conversation:
     def _data(self, command: Data) -> Answer:
         return self._current.data()
 
-    def begin_chunk(self) -> None:
-        """A chunk of content is coming."""
+    def _bdat(self, command: Bdat) -> None:
         self._current.begin_chunk()
 
     def content(self, piece: Content) -> Deferred[None] | None:
@@ -186,7 +189,7 @@ class Conversation:
         return start_queue(self._house, self.visitor, command)
 
 
-_ANSWERS: dict[type[Question], Callable[[Conversation, Any], Answer]] = {
+_ANSWERS: dict[type[Question], Callable[[Conversation, Any], Answer | None]] = {
     EndOfChunk: Conversation._end_of_chunk,
     EndOfContent: Conversation._end_of_content,
     AuthResponse: Conversation._auth_response,
@@ -194,6 +197,7 @@ _ANSWERS: dict[type[Question], Callable[[Conversation, Any], Answer]] = {
     Mail: Conversation._mail,
     Rcpt: Conversation._rcpt,
     Data: Conversation._data,
+    Bdat: Conversation._bdat,
     Rset: Conversation._rset,
     Noop: Conversation._noop,
     Help: Conversation._help,

@@ -18,7 +18,6 @@ from mta.inbound.conversation import Conversation
 from mta.inbound.door import Doorkeeper
 from mta.net.tls import ServerTls, certificate_names, describe, start
 from mta.smtp import replies
-from mta.smtp.command import Bdat
 from mta.smtp.events import NEED_OCTETS, Content, Rejected
 from mta.smtp.reply import Reply
 from mta.smtp.server import ServerSession
@@ -140,14 +139,12 @@ class InboundProtocol(Protocol):
             answered = True
             if isinstance(event, Rejected):
                 self._door.rejected(self, event)
-            elif isinstance(event, Bdat):
-                conversation.begin_chunk()
-            else:
-                answer = conversation.answer(event)
-                if isinstance(answer, Reply):
-                    self._reply(answer)
-                else:
-                    self._wait_for_answer(answer)
+                continue
+            answer = conversation.answer(event)
+            if isinstance(answer, Reply):
+                self._reply(answer)
+            elif answer is not None:
+                self._wait_for_answer(answer)
         self._going = False
         self._send()
         if answered or session.in_content:

@@ -36,11 +36,11 @@ from mta.smtp.states import (
     END_OF_CHUNK,
     END_OF_CONTENT,
     GREETED,
+    GREETING,
     HANDSHAKE,
     IN_TRANSACTION,
     LOGIN,
     READY,
-    REFUSED,
     State,
     Step,
 )
@@ -52,7 +52,8 @@ _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b
 class ServerSession:
     """One session. `closing`: send what `octets_to_send` still has, then close; nothing more is read.
 
-    settings: what the client is offered. awaits_handshake: STARTTLS was accepted: once its reply is sent, TLS begins,
+    settings: what the client is offered. in_content: content is being read, wanted or not: the times for content hold,
+    not the one for commands. awaits_handshake: STARTTLS was accepted: once its reply is sent, TLS begins,
     then comes `reset_for_tls`.
     """
 
@@ -75,6 +76,7 @@ class ServerSession:
         "_step",
         "awaits_handshake",
         "closing",
+        "in_content",
         "settings",
     )
 
@@ -84,7 +86,7 @@ class ServerSession:
         self._lines = LineReader(settings.bare_lf == "fix", settings.longest_line)
         self._out: list[bytes] = []
         self._state = CONNECTED
-        self._step: Step | None = None  # what the owner owes a reply to
+        self._step: Step | None = GREETING  # what the owner owes a reply to
         self._reader: ContentReader | None = None
         self._chunks: ChunkReader | None = None
         self._chunk: Bdat | None = None  # on its way, with so many octets left to come
@@ -97,6 +99,7 @@ class ServerSession:
         self._refusals = 0
         self._login_tried = False
         self.closing = False
+        self.in_content = False
         self.awaits_handshake = False
 
     @property
@@ -110,11 +113,6 @@ class ServerSession:
         return self._state in IN_TRANSACTION
 
     @property
-    def in_content(self) -> bool:
-        """Content is being read, wanted or not: the times for content hold, not the one for commands."""
-        return self._reader is not None or self._chunk is not None or self._skip > 0
-
-    @property
     def backlog(self) -> int:
         """Octets received and not looked at. While a reply is owed only whoever reads can keep them few."""
         return len(self._lines)
@@ -122,7 +120,8 @@ class ServerSession:
     def greet(self, reply: Reply | None = None) -> None:
         """Greet with 220, or refuse: with 421 the session is closing, with 554 it waits for QUIT (RFC 5321 3.1)."""
         reply = reply or replies.greeting(self._hostname)
-        self._state = GREETED if reply.is_positive else REFUSED
+        self._state = GREETING.accepted if reply.is_positive else GREETING.refused
+        self._step = None
         self._send(reply)
 
     def receive(self, octets: bytes) -> None:
@@ -132,12 +131,10 @@ class ServerSession:
 
     def next_event(self) -> Event:
         """What the client has said next. To be called until it is NEED_OCTETS, after `receive` and after `reply`."""
-        if self.closing or self._step is not None or self._state is CONNECTED:
+        if self._step is not None:
             return NEED_OCTETS
-        if self._reader is not None:
-            return self._next_content(self._reader)
-        if self._skip or self._chunk is not None:
-            return self._next_of_chunk()
+        if self.in_content:
+            return self._next_of_chunk() if self._reader is None else self._next_content(self._reader)
         line = self._lines.next_line()
         if line is None:
             return NEED_OCTETS
@@ -161,24 +158,23 @@ class ServerSession:
         if self._fault is not None and reply.is_positive:
             raise RuntimeError(f"content that is to be refused with {self._fault} was answered {reply}")
         self._step = self._fault = None
-        if reply.code == 334:
-            self._state = LOGIN
-            self._send(reply)
-            return
         code = reply.code
-        accepted = code == 354 if step.accepted is CONTENT else 200 <= code < 300
-        if not accepted:
+        state = step.accepted
+        if code == 354 if state is CONTENT else 200 <= code < 300:
+            if step is END_OF_CONTENT:
+                self._bad_commands = self._idle_commands = self._refusals = 0
+            elif state is CONTENT:
+                self._reader = ContentReader(self.settings.bare_lf, self.settings.message_size)
+                self.in_content = True
+            elif state is HANDSHAKE:
+                self.awaits_handshake = True
+                self._lines.clear()  # what was said in the clear behind STARTTLS was said by anybody (RFC 3207 4.2)
+        elif code == 334:
+            state = LOGIN
+        else:
             self._refusals += 1
-        elif step is END_OF_CONTENT:
-            self._bad_commands = self._idle_commands = self._refusals = 0
-        self._state = state = step.accepted if accepted else step.refused
-        if state is CONTENT:
-            self._reader = ContentReader(self.settings.bare_lf, self.settings.message_size)
-        elif state is HANDSHAKE:
-            self.awaits_handshake = True
-            self._lines.clear()  # what was said in the clear behind STARTTLS was said by anybody (RFC 3207 4.2)
-        elif state is not CHUNKS:
-            self._chunks = None
+            state = step.refused
+        self._state = state
         self._send(reply)
 
     def octets_to_send(self) -> bytes:
@@ -251,7 +247,8 @@ class ServerSession:
     def _begin_chunk(self, chunk: Bdat) -> None:
         self._chunk = chunk
         self._left = chunk.size
-        if self._chunks is None:
+        self.in_content = True
+        if self._state is not CHUNKS:
             bare_lf = "keep" if self._binary else self.settings.bare_lf
             self._chunks = ChunkReader(bare_lf, self.settings.message_size)
             self._state = CHUNKS
@@ -260,6 +257,7 @@ class ServerSession:
         """More of a chunk, or its end; or nothing, of one that was refused: its octets are no commands."""
         if self._skip:
             self._skip -= len(self._lines.take(self._skip))
+            self.in_content = self._skip > 0
             return NEED_OCTETS if self._skip else self.next_event()
         chunk, chunks = self._chunk, self._chunks
         assert chunk is not None
@@ -275,6 +273,7 @@ class ServerSession:
         if chunk.last and (rest := chunks.finish()):
             return Content(rest)
         self._chunk = None
+        self.in_content = False
         self._fault = self._fault_of(chunks, whole=chunk.last)
         if not chunk.last:
             self._step = END_OF_CHUNK
@@ -304,6 +303,7 @@ class ServerSession:
     def _end_content(self, reader: ContentReader) -> EndOfContent:
         """What there is to know of the content, now that a reply is owed for it."""
         self._reader = None
+        self.in_content = False
         if reader.too_big or reader.bare:
             self._fault = self._fault_of(reader)
         self._step = END_OF_CONTENT
@@ -328,21 +328,19 @@ class ServerSession:
             head = self._lines.head
             if hides_announcement(head):  # what follows may be a chunk, of a size that nobody has seen
                 return self._reject(b"", replies.endless_line(self._hostname))
-            rejected = self._reject(b"", replies.LINE_TOO_LONG)
-            if not self.closing:
-                self._skip = octets_announced(head)
-            return rejected
+            return self._reject(b"", replies.LINE_TOO_LONG, head)
         # Whoever sends this is broken or tries to slip commands past a relay that sees other lines than we do.
         rejected = self._reject(b"", replies.BARE_LINE_END)
         self._close()
         return rejected
 
-    def _reject(self, line: bytes, reply: Reply) -> Rejected:
-        """Answer a line that does not reach the owner."""
+    def _reject(self, line: bytes, reply: Reply, head: bytes = b"") -> Rejected:
+        """Answer a line that does not reach the owner. head: how it began, where it was too long to be kept."""
         self._bad_commands += 1
         if self._bad_commands > self.settings.limits.bad_commands and reply.code != 421:
             reply = replies.too_many_errors(self._hostname)
-        self._skip = octets_announced(line)
+        self._skip = octets_announced(line or head)
+        self.in_content = self._skip > 0
         self._send(reply)
         if may_be_login(line):
             self._login_tried = True
@@ -361,3 +359,4 @@ class ServerSession:
         self._lines.clear()
         self._step = self._reader = self._fault = self._chunk = self._chunks = None
         self._skip = 0
+        self.in_content = False

@@ -72,6 +72,7 @@ _BEGINS_ANEW = (b"HELO", b"EHLO", b"RSET")
 _AT_ANY_TIME = (b"NOOP", b"HELP", b"VRFY", b"EXPN", b"QUIT")
 # No verbs: during content nothing else is heard, a chunk is answered when it has arrived, and a client that has been
 # given a challenge answers it.
+GREETING = Step(accepted=GREETED, refused=REFUSED)
 END_OF_CONTENT = Step(accepted=State.READY, refused=State.READY)
 END_OF_CHUNK = Step(accepted=State.CHUNKS, refused=State.READY)
 CHALLENGED = Step(accepted=State.READY, refused=State.READY)
