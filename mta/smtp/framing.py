@@ -54,6 +54,8 @@ class LineReader:
         if end < 0:
             return self._without_end()
         self._at = end + 1
+        if end - start < self.longest and octets[end - 1] == 0x0D and end > start and not self._skipped:
+            return octets[start : end - 1]  # as nearly always
         skipped, self._skipped = self._skipped, 0
         length = skipped + end + 1 - start
         if length > limits.ENDLESS_LINE:

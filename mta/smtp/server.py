@@ -180,9 +180,9 @@ class ServerSession:
     def octets_to_send(self) -> bytes:
         """Everything that is to be sent now."""
         out = self._out
-        if not out:
-            return b""
-        octets = out[0] if len(out) == 1 else b"".join(out)
+        if len(out) == 1:
+            return out.pop()
+        octets = b"".join(out)
         out.clear()
         return octets
 
