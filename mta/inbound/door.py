@@ -138,6 +138,12 @@ class Doorkeeper:
             emptied.callback(None)
         self._tally.change(session.client, -1)  # last: whatever the others count, our own sessions have to end
 
+    def next_turn(self) -> Deferred[None]:
+        """Fires when the reactor has looked after everybody else."""
+        turn: Deferred[None] = Deferred()
+        self._reactor.callLater(0, turn.callback, None)
+        return turn
+
     def rejected(self, session: Session, event: Rejected) -> None:
         """The language has answered a line that is wrong, or out of order."""
         line = event.line[:120].decode("ascii", "backslashreplace")

@@ -26,6 +26,8 @@ _log = Logger()
 
 # A pipelining client may be this far ahead (octets) of an answer that is still being found.
 _READ_AHEAD = 65536
+# Commands that are answered before others have their turn: a read may hold some thousand of them.
+_AT_ONCE = 500
 _HANDSHAKE = 60.0  # seconds that a client has for the TLS handshake
 
 
@@ -124,7 +126,7 @@ class InboundProtocol(Protocol):
         """Take the session's events until it needs more octets or an answer has to be waited for."""
         session = self._session
         conversation = self._conversation
-        answered = False
+        answered = 0
         self._going = True
         while not (self._waiting or self._gone):
             event = session.next_event()
@@ -134,9 +136,9 @@ class InboundProtocol(Protocol):
                 self._content_octets += len(event.octets)
                 behind = conversation.content(event)
                 if behind is not None:
-                    self._wait_for_disk(behind)
+                    self._wait_for(behind)
                 continue
-            answered = True
+            answered += 1
             if isinstance(event, Rejected):
                 self._door.rejected(self, event)
                 continue
@@ -145,6 +147,8 @@ class InboundProtocol(Protocol):
                 self._reply(answer)
             elif answer is not None:
                 self._wait_for_answer(answer)
+            if answered >= _AT_ONCE and not (self._waiting or session.awaits_handshake):
+                self._wait_for(self._door.next_turn())
         self._going = False
         self._send()
         if answered or session.in_content:
@@ -206,14 +210,15 @@ class InboundProtocol(Protocol):
         self._waiting = False
         self.transport.abortConnection()
 
-    def _wait_for_disk(self, behind: Deferred[None]) -> None:
+    def _wait_for(self, others: Deferred[None]) -> None:
+        """Go on when the disk has caught up, or others have had their turn."""
         self._waiting = True
         self._pause()
-        behind.addBoth(self._disk_caught_up)
-        behind.addErrback(self._broken)
+        others.addBoth(self._waited)
+        others.addErrback(self._broken)
 
-    def _disk_caught_up(self, _: object) -> None:
-        # Whether it failed is found out, and answered, at the end of the content.
+    def _waited(self, _: object) -> None:
+        # Whether the disk failed is found out, and answered, at the end of the content.
         self._waiting = False
         self._resume()
         if not self._going:
