@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,14 @@ def test_a_line_from_a_thread_is_written_and_silences_nobody(tmp_path: Path) -> 
     writer.close()
     written = (tmp_path / "log").read_text().splitlines()
     assert sorted(written) == sorted(f"{who} {number}" for who in ("thread", "reactor") for number in range(200))
+
+
+def test_long_words_are_looked_through_once() -> None:
+    lines, log = lines_of(addresses="hashed")
+    began = time.process_time()
+    for text in ("@ " + "a" * 60_000, "@=" + ("a" * 990 + " ") * 60, "a" * 60_000 + "@"):
+        log.event("failed", 1, reply=text)
+    assert time.process_time() - began < 0.5  # minutes, where each letter may begin an address
+    log.event("failed", 1, reply="x:kim@b.example,(tom@d.example) @zoe@f.example")
+    assert all(name not in lines[-1] for name in ("kim@", "tom@", "zoe@"))
+    assert all(domain in lines[-1] for domain in ("@b.example", "@d.example", "@f.example"))
