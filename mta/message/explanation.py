@@ -1,6 +1,7 @@
 """Explanation: the part of a notice that a person understands: what happened, who said so, and what can be done."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from textwrap import wrap
 from typing import Final, NamedTuple
 
@@ -10,6 +11,10 @@ from mta.message.printable import visible
 from mta.message.statusfields import Action, Fate
 
 _MOST_REPLY_LINES: Final = 20
+# Characters of all replies together that a text quotes: where many recipients were each told something else, a few of
+# each. What a server says at length for a thousand of them would make a notice larger than any message may be.
+_MOST_QUOTED: Final = 65_536
+_LEAST_QUOTED: Final = 120
 
 # What a person can do about it, by the subject and the detail of the status code (RFC 3463, and the IANA registry).
 _HINTS: Final = {
@@ -49,6 +54,8 @@ class Section(NamedTuple):
 def explanation(hostname: str, sections: Sequence[Section], age: float, closing: Sequence[str]) -> str:
     """The text. age: how long it has been in the queue, in seconds. closing: the last lines, which are believed."""
     lines = [f"This is the mail relay {hostname}.", ""]
+    different = len({fate.outcome for section in sections for fate in section.fates})
+    room = max(_MOST_QUOTED // different, _LEAST_QUOTED)
     for opening, fates in sections:
         lines += [*wrap(opening, WIDTH), ""]
         alike: dict[Outcome, list[Fate]] = {}
@@ -56,7 +63,7 @@ def explanation(hostname: str, sections: Sequence[Section], age: float, closing:
             alike.setdefault(fate.outcome, []).append(fate)
         for outcome, group in alike.items():
             lines += [f"  <{visible(fate.recipient.address)[:LONGEST_ADDRESS]}>" for fate in group]
-            lines += [*_reason(outcome), *_advice(group[0], age), ""]
+            lines += [*_reason(outcome, room), *_advice(group[0], age), ""]
     return "\n".join([*lines, *closing]) + "\n"
 
 
@@ -77,16 +84,21 @@ def span(seconds: float) -> str:
     return "less than a minute"
 
 
-def _reason(outcome: Outcome) -> list[str]:
-    """Who said what. The reply of a remote server stands there line by line as it came."""
+def _reason(outcome: Outcome, room: int) -> list[str]:
+    """Who said what. The reply of a remote server stands there line by line as it came, in up to so many characters."""
     host = visible(outcome.host)[:LONGEST_ADDRESS]
     reply = outcome.reply
     if not outcome.remote:
-        text = visible(reply.text)[:LONGEST_TEXT]
+        text = visible(reply.text[: min(room, LONGEST_TEXT)])
         return [f"    {line}" for line in wrap(f"{host}: {text}" if host else text, WIDTH - 4)]
     prefix = " ".join(part for part in (str(reply.code), reply.enhanced) if part)
-    said = [visible(f"      {prefix} {line}")[:LONGEST_TEXT] for line in reply.lines or ("",)]
-    return [f"    {host or 'The mail server'} said:", *said[:_MOST_REPLY_LINES]]
+    said = []
+    for line in reply.lines[:_MOST_REPLY_LINES] or ("",):
+        said.append(visible(f"      {prefix} {line[:room]}"[:LONGEST_TEXT]))
+        room -= len(line)
+        if room <= 0:
+            break
+    return [f"    {host or 'The mail server'} said:", *said]
 
 
 def _advice(fate: Fate, age: float) -> list[str]:
@@ -97,4 +109,10 @@ def _advice(fate: Fate, age: float) -> list[str]:
     if fate.action is Action.FAILED and kind == "4":
         tried = f"This was tried for {span(age)}. You may send it again when the trouble is over."
         advice = f"{advice} {tried}" if advice else tried
-    return [f"    {line}" for line in wrap(advice, WIDTH - 4)]
+    return _indented(advice)
+
+
+@lru_cache(maxsize=64)
+def _indented(text: str) -> list[str]:
+    """Remembered, since a thousand recipients may be told the same."""
+    return [f"    {line}" for line in wrap(text, WIDTH - 4)]

@@ -7,7 +7,6 @@ and everything that comes from outside has to be made harmless anyway.
 import re
 from binascii import b2a_qp
 from collections.abc import Iterable
-from textwrap import wrap
 from typing import Final
 
 from mta.message.printable import visible
@@ -17,8 +16,26 @@ BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")  # CR or LF alone, which is no 
 LONGEST_LINE: Final = 998  # octets without CRLF (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1)
 
 WIDTH: Final = 76
+# So much of a text with single spaces as goes on a line, or a word that is longer.
+_FOLDED: Final = re.compile(rf"[^ ].{{0,{WIDTH - 1}}}(?= |\Z)|[^ ]+")
 LONGEST_ADDRESS: Final = 400
 LONGEST_TEXT: Final = 900  # so that even without a space to fold at, a line stays within what is allowed
+
+
+def has_whole_line_ends(octets: bytes) -> bool:
+    """Is every CR followed by LF, and every LF preceded by CR?"""
+    return octets.replace(b"\n", b"").replace(b"\r", CRLF) == octets
+
+
+def has_long_line(octets: bytes) -> bool:
+    """Is a line longer than may be sent? Leaps from line end to line end, as far as a line may be long."""
+    place = 0
+    while len(octets) - place > LONGEST_LINE:
+        end = octets.rfind(CRLF, place, place + LONGEST_LINE + len(CRLF))
+        if end < 0:
+            return True
+        place = end + len(CRLF)
+    return False
 
 
 def line(text: str, longest: int, wide: bool = False) -> str:
@@ -34,8 +51,10 @@ def line(text: str, longest: int, wide: bool = False) -> str:
 
 def field(name: str, value: str, wide: bool = False) -> str:
     """A field, folded at spaces, so that unfolding gives the value back. wide: as for `line`."""
-    text = f"{name}: {line(value, LONGEST_TEXT, wide)}"
-    return "\r\n ".join(wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False))
+    text = f"{name}: {line(value, LONGEST_TEXT, wide)}".rstrip()
+    if len(text) <= WIDTH:
+        return text
+    return "\r\n ".join(_FOLDED.findall(text))
 
 
 def quoted(lines: Iterable[bytes]) -> bytes:

@@ -6,6 +6,8 @@ A reader of mail forgives a lot, and so does this: what cannot be understood has
 import re
 from typing import Final, NamedTuple
 
+from mta.message.printable import visible
+
 TEXT: Final = "text/plain"
 IDENTITIES: Final = frozenset({"7bit", "8bit", "binary"})
 
@@ -14,8 +16,8 @@ _FIELD = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 # A quoted string that does not end takes all the rest: to go back and try again behind each quote takes far too long.
-_OUTSIDE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|\(|[^"(]+', re.DOTALL)
-_IN_COMMENT = re.compile(rb"\\.|[()]|[^\\()]+|\\", re.DOTALL)
+_OUTSIDE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|(?:\([^()\\]*\))+|\(|[^"(]+', re.DOTALL)
+_IN_COMMENT = re.compile(rb"\\.|\(+|\)+", re.DOTALL)
 _TYPE = re.compile(rb"\s*([!#-'*+.0-9A-Z^-~-]+)\s*/\s*([!#-'*+.0-9A-Z^-~-]+)(?=[\s;]|\Z)", re.IGNORECASE)
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s;"]*))', re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
@@ -90,7 +92,7 @@ def _content_type(value: bytes) -> tuple[str, bytes]:
 def _encoding(value: bytes) -> str:
     """The transfer encoding as a word that can be shown; an empty field is as good as none (RFC 2045 6.1)."""
     word = _without_comments(value).strip().lower()
-    return word[:_LONGEST_LABEL].decode("ascii", "backslashreplace") or "7bit"
+    return visible(word[:_LONGEST_LABEL].decode("ascii", "backslashreplace")) or "7bit"
 
 
 def _without_comments(value: bytes) -> bytes:
@@ -99,15 +101,25 @@ def _without_comments(value: bytes) -> bytes:
     if b"(" not in value:
         return value
     kept: list[bytes] = []
-    depth = place = 0
-    while lexeme := (_IN_COMMENT if depth else _OUTSIDE).match(value, place):
+    place = 0
+    while lexeme := _OUTSIDE.match(value, place):
         place = lexeme.end()
         text = lexeme[0]
         if text == b"(":
-            depth += 1
-        elif not depth:
-            kept.append(text)
-        elif text == b")":
-            depth -= 1
-            kept.append(b" ")
+            place = _end_of_comment(value, place)
+        kept.append(b" " if text.startswith(b"(") else text)
     return b"".join(kept)
+
+
+def _end_of_comment(value: bytes, place: int) -> int:
+    """Where the comment ends that has begun before a place. There may be others in it."""
+    depth = 1
+    for mark in _IN_COMMENT.finditer(value, place):
+        text = mark[0]
+        if text.startswith(b"("):
+            depth += len(text)
+        elif text.startswith(b")"):
+            if len(text) >= depth:
+                return mark.start() + depth
+            depth -= len(text)
+    return len(value)

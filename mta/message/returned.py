@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from mta.message.lines import BARE, LONGEST_LINE, quoted
+from mta.message.lines import BARE, LONGEST_LINE, has_long_line, has_whole_line_ends, quoted
 from mta.message.sevenbit import SEVEN_BIT, Unconvertible, plan
 
 LARGEST_WHOLE: Final = 1024 * 1024  # octets of content that RET=FULL brings back
@@ -11,9 +11,10 @@ LARGEST_HEADER: Final = 64 * 1024  # octets of a header section that are quoted
 _MOST_HEADER_LINES: Final = 1000
 
 _NOT_PLAIN = re.compile(rb"[^\t\r\n -~]|" + BARE.pattern)
-# Neither 7bit nor 8bit of RFC 2045 2, and message/rfc822 cannot be encoded (RFC 2046 5.2.1). The octets of a line are
-# counted from where it begins.
-_BINARY = re.compile(rb"\0|%b|(?<![^\r\n])[^\r\n]{%d}" % (BARE.pattern, LONGEST_LINE + 1))
+# The reactor waits while a content is looked at, and each part takes its time, as does each comment in a header: so
+# many lines that may delimit parts, and so many signs that may begin comments.
+_MOST_DASHED_LINES: Final = 1000
+_MOST_PARENTHESES: Final = 30_000
 
 
 class Returned(NamedTuple):
@@ -49,7 +50,7 @@ def returned(header: bytes, whole: bytes, smtputf8: bool = False) -> Returned:
     that takes but 7 bit, and its sender would not hear of the failure at all.
     """
     given = Returned(header, whole)
-    if _BINARY.search(whole) or not (whole.isascii() or _can_be_converted(_whole(given, smtputf8))):
+    if _is_binary(whole) or not (whole.isascii() or _can_be_converted(_whole(given, smtputf8))):
         return Returned(header, why="its text cannot stand in a notice as it is")
     return given
 
@@ -66,7 +67,15 @@ def returned_part(given: Returned, smtputf8: bool) -> bytes:
     return _header(given.header, smtputf8)
 
 
+def _is_binary(whole: bytes) -> bool:
+    """Is it neither 7bit nor 8bit of RFC 2045 2? message/rfc822 cannot be encoded (RFC 2046 5.2.1)."""
+    return b"\0" in whole or not has_whole_line_ends(whole) or has_long_line(whole)
+
+
 def _can_be_converted(part: bytes) -> bool:
+    """Can it be made fit for 7 bit, as far as that can be told in a moment?"""
+    if part.count(b"\r\n--") > _MOST_DASHED_LINES or part.count(b"(") > _MOST_PARENTHESES:
+        return False
     try:
         plan([part], SEVEN_BIT)
     except Unconvertible:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from mta.message.edits import Base64, Edit, Masked, QuotedPrintable, Replacement, edited
-from mta.message.lines import CRLF, LONGEST_LINE
+from mta.message.lines import CRLF, has_long_line, has_whole_line_ends
 from mta.message.mime import TEXT
 from mta.message.structure import Entity, Kind, Stretch, walk
 
@@ -117,8 +117,8 @@ class _Planner:
     def _measure(self, octets: bytes) -> None:
         """Note what is in some octets of a region, which are whole lines or, of a very long one, a piece."""
         self._eight_bit = self._eight_bit or not octets.isascii()
-        self._binary = self._binary or b"\0" in octets or not _has_whole_line_ends(octets)
-        self._long = self._long or _has_long_line(octets)
+        self._binary = self._binary or b"\0" in octets or not has_whole_line_ends(octets)
+        self._long = self._long or has_long_line(octets)
 
     def _may_not_pass(self) -> bool:
         """Has something been measured that may not be sent to the target?"""
@@ -230,19 +230,3 @@ def _in_multipart(entity: Entity) -> bool:
     while around is not None and not around.is_multipart:
         around = around.inside
     return around is not None
-
-
-def _has_whole_line_ends(octets: bytes) -> bool:
-    """Is every CR followed by LF, and every LF preceded by CR?"""
-    return octets.replace(b"\n", b"").replace(b"\r", CRLF) == octets
-
-
-def _has_long_line(octets: bytes) -> bool:
-    """Is a line longer than may be sent? Leaps from line end to line end, as far as a line may be long."""
-    place = 0
-    while len(octets) - place > LONGEST_LINE:
-        end = octets.rfind(CRLF, place, place + LONGEST_LINE + len(CRLF))
-        if end < 0:
-            return True
-        place = end + len(CRLF)
-    return False

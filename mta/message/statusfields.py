@@ -14,6 +14,9 @@ from mta.smtp.reply import Reply
 
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _UTF8: Final = "utf-8"
+# Octets of all replies together that the fields quote, and of one at least.
+_MOST_QUOTED: Final = 131_072
+_LEAST_QUOTED: Final = 120
 
 
 class Action(StrEnum):
@@ -74,14 +77,16 @@ def status_part(
     lines += [field("X-Queue-ID", queue_id), f"Arrival-Date: {mail_date(envelope.received)}"]
     if envelope.by:
         lines.append(f"Deliver-By-Date: {mail_date(envelope.by)}")  # RFC 2852 6
+    room = min(max(_MOST_QUOTED // len(fates), _LEAST_QUOTED), LONGEST_TEXT)
     for fate in fates:
-        lines += ["", *_recipient_fields(fate, wide)]
+        lines += ["", *_recipient_fields(fate, wide, room)]
         if retry_until is not None:
             lines.append(f"Will-Retry-Until: {mail_date(retry_until)}")
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
-def _recipient_fields(fate: Fate, wide: bool) -> list[str]:
+def _recipient_fields(fate: Fate, wide: bool, room: int) -> list[str]:
+    """room: octets of the reply that are quoted."""
     recipient, outcome = fate.recipient, fate.outcome
     lines = []
     if recipient.original:
@@ -95,9 +100,21 @@ def _recipient_fields(fate: Fate, wide: bool) -> list[str]:
         lines.append(field("Remote-MTA", f"dns; {_remote_name(outcome.host)}", wide))
     if outcome.remote or fate.action in (Action.FAILED, Action.DELAYED):
         # A type of our own for what no SMTP server said (RFC 3464 2.3.6).
-        lines.append(field("Diagnostic-Code", f"{'smtp' if outcome.remote else 'x-mta'}; {outcome.reply}", wide))
+        said = f"{'smtp' if outcome.remote else 'x-mta'}; {_beginning(outcome.reply, room)}"
+        lines.append(field("Diagnostic-Code", line(said, room, wide), wide))
     lines.append(f"Last-Attempt-Date: {mail_date(fate.at)}")
     return lines
+
+
+def _beginning(reply: Reply, longest: int) -> str:
+    """As many lines of a reply as so many characters need: one of a hundred is not copied for each recipient."""
+    length = needed = 0
+    for text in reply.lines:
+        needed += 1
+        length += len(text)
+        if length >= longest:
+            break
+    return str(reply._replace(lines=reply.lines[:needed]))
 
 
 def _original(orcpt: str, wide: bool) -> str:

@@ -151,10 +151,12 @@ class _Search:
         self._boundaries: dict[bytes, Entity] = {}
         self._region: tuple[Kind, Entity] | None = None  # None: an entity begins, with its header
         self._entities = 0
+        self._empty_line: int | None = None  # of the octets that are looked at; None: it is to be looked for
 
     def stretches(self, octets: bytes, at: int, last: bool) -> Generator[Stretch, None, int]:
         """The stretches in some octets, which begin at an offset; returns how many octets need not be given again."""
         position = 0
+        self._empty_line = None
         while position < len(octets):
             region = self._region
             if region is None:
@@ -173,7 +175,7 @@ class _Search:
     def _header(self, octets: bytes, position: int, at: int, last: bool) -> Generator[Stretch, None, int | None]:
         """An entity begins. Its header ends at the empty line, a delimiter or the end of everything, whichever is
         first. Returns where to go on, None where the end is not among these octets."""
-        end = octets.find(_END_OF_HEADER, position)
+        end = self._end_of_header(octets, position)
         fields_end = end + len(CRLF) if end >= 0 else len(octets)
         line = self._delimiter(octets, position, fields_end)
         if line is not None:
@@ -184,7 +186,7 @@ class _Search:
         fields_begin = position + len(CRLF)
         entity = self._enter(octets[fields_begin:fields_end], at + fields_begin, too_large)
         if too_large:
-            return position  # it is all body
+            return fields_begin  # it is all body
         yield Stretch(Kind.HEADER, entity, entity.at, octets[fields_begin:fields_end])
         if line is None and end >= 0:
             if self._region is None:
@@ -194,6 +196,13 @@ class _Search:
             if line is None or line.begin > fields_end:
                 return fields_end + len(CRLF)
         return self._cross(line) if line else len(octets)
+
+    def _end_of_header(self, octets: bytes, position: int) -> int:
+        """Where the next empty line is; -1 where there is none. Each octet is looked at once, though many headers
+        begin among them that a delimiter ends."""
+        if self._empty_line is None or 0 <= self._empty_line < position:
+            self._empty_line = octets.find(_END_OF_HEADER, position)
+        return self._empty_line
 
     def _enter(self, fields: bytes, at: int, too_large: bool) -> Entity:
         """An entity begins; says, by the region, what comes behind its header."""

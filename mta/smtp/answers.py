@@ -13,6 +13,9 @@ from mta.smtp.reply import Reply
 LINE_LIMIT = 1_000  # octets kept of a line; RFC 5321 4.5.3.1.5 allows 512 and asks for more where it is possible
 LINES_LIMIT = 100  # lines of one reply
 REPLY_LIMIT = 65_536  # octets of one reply, unfinished line included
+# Octets of one reply that are kept, in whole lines. More than any answer to EHLO has; and what a server says at length
+# for each of a thousand recipients is compared, logged and told to their sender.
+KEPT_LIMIT = 16_384
 
 _CODE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
@@ -22,11 +25,12 @@ class AnswerReader:
     """Reads one server's replies. `nonsense` is "" until something was not a reply, then it says what; nothing that
     comes later is read."""
 
-    __slots__ = ("_lines", "_rest", "_size", "nonsense")
+    __slots__ = ("_count", "_lines", "_rest", "_size", "nonsense")
 
     def __init__(self) -> None:
         self._rest = b""
-        self._lines: list[Reply] = []
+        self._lines: list[Reply] = []  # of the reply that has begun, as far as they are kept
+        self._count = 0
         self._size = 0
         self.nonsense = ""
 
@@ -54,13 +58,15 @@ class AnswerReader:
             elif self._lines and line.reply.code != self._lines[0].code:
                 self.nonsense = f"a reply that began with {self._lines[0].code} went on with {line.reply.code}"
             else:
-                self._lines.append(line.reply)
+                self._count += 1
                 self._size += len(octets_of_line)
-                if len(self._lines) > LINES_LIMIT:
+                if self._size <= KEPT_LIMIT or not self._lines:
+                    self._lines.append(line.reply)
+                if self._count > LINES_LIMIT:
                     self.nonsense = f"a reply of more than {LINES_LIMIT} lines"
                 elif not line.more:
                     replies.append(_join(self._lines))
-                    self._lines, self._size = [], 0
+                    self._lines, self._count, self._size = [], 0, 0
             if self.nonsense:
                 return replies
         if self._size + len(self._rest) > REPLY_LIMIT:

@@ -5,6 +5,7 @@ envelope keeps and the next hop is told. A `ValueError` says what is wrong.
 """
 
 import re
+from functools import lru_cache
 
 from mta.smtp import xtext
 
@@ -77,9 +78,12 @@ def decode_utf8(text: str) -> str:
 
 def encode_utf8(address: str) -> str:
     """An address as a utf-8-addr-xtext (RFC 6533 3), which is ASCII alone."""
-    return "".join(
-        letter if "!" <= letter <= "~" and letter not in "\\+=" else f"\\x{{{ord(letter):02X}}}" for letter in address
-    )
+    return "".join(map(_encoded, address))
+
+
+@lru_cache(maxsize=1024)
+def _encoded(letter: str) -> str:
+    return letter if "!" <= letter <= "~" and letter not in "\\+=" else f"\\x{{{ord(letter):02X}}}"
 
 
 def _embedded(digits: str) -> str:

@@ -5,6 +5,7 @@ import re
 # xchar is what may stand for itself: the printable letters of ASCII but "+" and "=". A hexchar's digits are capitals.
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*", re.ASCII)
 _HEXCHAR = re.compile(rb"\+([0-9A-F]{2})")
+_OCTETS = {b"%02X" % number: bytes((number,)) for number in range(256)}
 _SPECIAL = re.compile(rb"[^!-*,-<>-~]")
 
 
@@ -15,7 +16,7 @@ def decode(text: str, utf8: bool = False) -> str:
     octets = text.encode()
     if b"+" not in octets:
         return text
-    octets = _HEXCHAR.sub(lambda pair: bytes((int(pair[1], 16),)), octets)
+    octets = _HEXCHAR.sub(lambda pair: _OCTETS[pair[1]], octets)
     try:
         return octets.decode("utf-8" if utf8 else "ascii")
     except UnicodeDecodeError:

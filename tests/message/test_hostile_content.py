@@ -10,6 +10,7 @@ from mta.message.outcome import Outcome, Result
 from mta.message.returned import returned, returned_part
 from mta.message.sevenbit import SEVEN_BIT, Unconvertible, plan
 from mta.message.statusfields import Action, Fate
+from mta.message.structure import LARGEST_HEADER, Kind, walk
 from mta.smtp.reply import Reply
 
 HEADER = b"From: a@b.example\r\nSubject: x\r\n"
@@ -74,3 +75,47 @@ def test_what_can_be_converted_comes_back() -> None:
 def test_a_delay_has_no_status_of_a_failure(action: Action, code: str) -> None:
     outcome = Outcome(Result.DEFERRED, Reply(554, "5.7.1", ("not you",)), "mx.example[192.0.2.1]:25")
     assert Fate(Recipient("x@y.example"), outcome, 0.0, action).code == code
+
+
+MULTIPART = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+
+
+def test_many_parts_without_an_empty_line_are_not_each_searched_for_one() -> None:
+    def seconds(end: bytes) -> float:
+        content = MULTIPART + (b"\r\n--b\r\nA: b" + end) * 10_000
+        began = time.process_time()
+        assert list(walk([content]))
+        return time.process_time() - began
+
+    assert min(seconds(b"") for _ in range(3)) < 2 * min(seconds(b"\r\n\r\n") for _ in range(3))
+
+
+def test_a_header_that_is_too_large_begins_the_body_where_it_begins() -> None:
+    first, *others = walk([b"x" * (LARGEST_HEADER + 1)])
+    assert (first.kind, first.at) == (Kind.BODY, 0)
+    assert sum(len(one.octets) for one in (first, *others)) == LARGEST_HEADER + 1
+
+
+def test_what_stands_for_an_encoding_can_be_shown() -> None:
+    with pytest.raises(Unconvertible) as caught:
+        plan([b"Content-Transfer-Encoding: base64\r\n\t\x1b[2J\r\n\r\n\xff"], SEVEN_BIT)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MULTIPART + b"\r\n--b\r\n\r\nx" * 90_000,
+        MULTIPART + (b"\r\n--b\r\nContent-Type: " + b"()" * 100_000) * 5,
+        b"\r\n" * 500_000,
+    ],
+)
+def test_what_takes_long_to_look_at_does_not_come_back_in_a_notice(text: bytes) -> None:
+    began = time.process_time()
+    returned(HEADER, HEADER + text + b"\r\n\xff\r\n")
+    assert time.process_time() - began < 0.1  # in the reactor's thread
+
+
+def test_a_comment_is_a_space_wherever_it_stands() -> None:
+    for field in (b"text/(a(b)c)html", b"text/html(a)(b(\\)))", b"(())text(a)/(\\()html;", b"text/html((a)"):
+        assert read_header(b"Content-Type: " + field + b"\r\n").type == "text/html", field

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.smtp.answers import LINES_LIMIT, REPLY_LIMIT, AnswerReader, clean
+from mta.smtp.answers import KEPT_LIMIT, LINES_LIMIT, REPLY_LIMIT, AnswerReader, clean
 from mta.smtp.reply import Reply, render
 
 
@@ -76,6 +76,15 @@ def test_replies_before_nonsense_count() -> None:
         Reply(250, "", ("two",)),
     ]
     assert reader.nonsense == "not a reply: what?"
+
+
+def test_of_a_long_reply_so_much_is_kept_as_any_answer_needs() -> None:
+    reader = AnswerReader()
+    [reply] = reader.receive((b"250-" + b"x" * 600 + b"\r\n") * 90 + b"250 end\r\n")
+    assert not reader.nonsense
+    assert KEPT_LIMIT - 1000 < sum(len(line) for line in reply.lines) <= KEPT_LIMIT
+    assert reader.receive(b"250-" + b"x" * 60_000 + b"\r\n250 end\r\n") == [Reply(250, "", ("x" * 996,))]
+    assert reader.receive(b"250 next\r\n") == [Reply(250, "", ("next",))]
 
 
 def test_endless_things_come_to_an_end() -> None:
