@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup run test lint bench soak clean
+.PHONY: setup run test lint bench soak fuzz clean
 
 setup: $(VENV)/.program
 
@@ -18,6 +18,10 @@ soak: $(VENV)/.tests
 	tests/install-peers
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
+MINUTES ?= 10
+fuzz: $(VENV)/.fuzz
+	tests/fuzz/fuzz --minutes $(MINUTES) $(TARGETS)
+
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,7 +32,7 @@ bench: setup
 	bench/run $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .fuzz .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # compat: Twisted finds its plugins through a folder on sys.path, which the default editable install is not.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
@@ -46,6 +50,10 @@ $(VENV)/.program: $(BIN)/python setup.cfg
 
 $(VENV)/.tests: $(VENV)/.program
 	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.tests
+	$(INSTALL) --editable '.[fuzz]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.program
