@@ -168,7 +168,7 @@ class InboundProtocol(Protocol):
             self.deadline = now + self._door.farewell
             return
         self.deadline = now + limits.idle
-        if not self._session.in_content:
+        if not self._session.content_has_begun:
             self._content_from = 0.0
         elif not self._content_from:
             self._content_from = now
@@ -276,7 +276,7 @@ class InboundProtocol(Protocol):
             # It is we who have not answered; the client is not to blame.
             self.deadline = self._door.now() + self._door.limits.idle
         else:
-            late = replies.content_timeout if self._session.in_content else replies.command_timeout
+            late = replies.content_timeout if self._session.content_has_begun else replies.command_timeout
             self.dismiss(late(self._door.hostname))
 
     def cut_off(self) -> None:

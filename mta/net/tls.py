@@ -20,6 +20,7 @@ from mta.net.version import Version, version_of
 __all__ = ["ServerTls", "TlsProblem", "certificate_names", "describe", "start"]
 
 _NONE: Mapping[str, tuple[Path, Path]] = {}
+_PROTOCOLS = frozenset({b"smtp", b"esmtp"})
 
 
 class _State(NamedTuple):
@@ -114,6 +115,7 @@ class ServerTls:
             _trust(context, self._client_ca)
         # On each of them, since it may be asked a second time, after the choice (TLS 1.3's HelloRetryRequest).
         context.set_tlsext_servername_callback(self._choose)
+        context.set_alpn_select_callback(_agree)
         return context
 
     def _choose(self, connection: SSL.Connection) -> None:
@@ -196,6 +198,18 @@ def _judge(connection: SSL.Connection, certificate: Any, error: int, depth: int,
         connection.shown = True
         connection.is_trusted &= bool(ok)
     return True
+
+
+def _agree(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """The protocol, of those that a client names (RFC 7301). Hardly any mail client does, and then nobody asks here.
+
+    One that names others alone was led here on its way to another server, as a browser can be; what it would say was
+    meant for that one. The exception is what has OpenSSL send the alert.
+    """
+    for name in offered:
+        if name in _PROTOCOLS:
+            return name
+    raise SSL.Error([("mta", "", "the client speaks other protocols, and not SMTP")])
 
 
 def _trust(context: SSL.Context, authorities: Path) -> None:

@@ -37,7 +37,8 @@ from mta.smtp.xclient import parse_xclient
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _WORD = re.compile(r"[^ ]+")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
-_CHUNK = re.compile(rb"BDAT +([0-9]{1,18}+)( +LAST)?(?![0-9])", re.IGNORECASE)
+_CHUNK = re.compile(rb"BDAT +([0-9]++)( +LAST)?(?![0-9])", re.IGNORECASE)
+_CHUNK_DIGITS = 18  # nobody has so many octets; what is announced is consumed all the same
 _CHUNK_UNSEEN = re.compile(rb"BDAT +[0-9]*", re.IGNORECASE)
 _AUTH = re.compile(r"AUTH +([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?", re.IGNORECASE)
 _QUEUE_NAME = re.compile(r"[!-~]{1,64}")
@@ -204,7 +205,7 @@ def _parse_parameters(text: str, at: int, offered: Mapping[str, Check]) -> Mappi
 
 def _parse_bdat(text: str, _: Dialect) -> Bdat:
     chunk = _CHUNK.fullmatch(text.encode())
-    if chunk is None:
+    if chunk is None or len(chunk[1]) > _CHUNK_DIGITS:
         _refuse(replies.wrong_form("BDAT"))
     return Bdat(int(chunk[1]), chunk[2] is not None)
 

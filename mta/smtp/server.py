@@ -52,9 +52,8 @@ _IDLE_VERBS = frozenset({b"NOOP", b"RSET", b"VRFY", b"EXPN", b"ETRN", b"AUTH", b
 class ServerSession:
     """One session. `closing`: send what `octets_to_send` still has, then close; nothing more is read.
 
-    settings: what the client is offered. in_content: content is being read, wanted or not: the times for content hold,
-    not the one for commands. awaits_handshake: STARTTLS was accepted: once its reply is sent, TLS begins,
-    then comes `reset_for_tls`.
+    settings: what the client is offered. in_content: content is being read, wanted or not. awaits_handshake: STARTTLS
+    was accepted: once its reply is sent, TLS begins, then comes `reset_for_tls`.
     """
 
     __slots__ = (
@@ -111,6 +110,14 @@ class ServerSession:
     def in_transaction(self) -> bool:
         """A MAIL was accepted, and its transaction has not ended."""
         return self._state in IN_TRANSACTION
+
+    @property
+    def content_has_begun(self) -> bool:
+        """The times for content hold, not the one for commands.
+
+        Between two chunks as well: a client that sends small ones would get its time anew with each of them.
+        """
+        return self.in_content or self._state is CHUNKS
 
     @property
     def backlog(self) -> int:

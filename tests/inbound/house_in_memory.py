@@ -1,6 +1,7 @@
 """A listener in memory, with all that stands behind it but sockets: what is said to it, and what it leaves behind."""
 
 import time
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from mta.inbound.listener import ListenerFactory
 from mta.inbound.manners import Manners
 from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
-from mta.interfaces import Claim, IContent
+from mta.interfaces import Claim, ICheck, IContent, ISpool
 from mta.maillog import MailLog
 from mta.policy.addressing import Addressing
 from mta.smtp.address import domain_of
@@ -99,13 +100,22 @@ class Wire(StringTransport):
 class InMemory:
     """A listener of a relay in memory, as the peer of a dialogue. cut: octets per read, 0 for all at once.
 
-    It is set as a `With:` line of these settings says. folder: for its files.
+    It is set as a `With:` line of these settings says. folder: for its files. checks: of the house. spool: makes
+    another one than the twin in memory, of a clock.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, str], cut: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, str],
+        cut: int = 0,
+        checks: Sequence[ICheck] = (),
+        spool: Callable[[Clock], ISpool] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(time.time())
-        self.spool = MemorySpool(self.clock.seconds, self.clock)
+        self.spool: Any = spool(self.clock) if spool else MemorySpool(self.clock.seconds, self.clock)
+        self._checks = tuple(checks)
         self.dispatcher = Dispatcher()
         self.lines: list[str] = []
         self._cut = cut
@@ -185,7 +195,7 @@ class InMemory:
             directory=directory,
             addressing=Addressing(directory, routing, config.postmaster),
             authentication=Authentication(clock, log.event, Inline(), config.hostname, accounts),
-            checks=(),
+            checks=self._checks,
         )
         entry = config.listen[0]
         manners = Manners(
