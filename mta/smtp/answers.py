@@ -5,6 +5,7 @@ out as printable characters on single lines: whatever is stored, logged or shown
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ REPLY_LIMIT = 65_536  # octets of one reply, unfinished line included
 # Octets of one reply that are kept, in whole lines. More than any answer to EHLO has; and what a server says at length
 # for each of a thousand recipients is compared, logged and told to their sender.
 KEPT_LIMIT = 16_384
+
+_KNOWN_BY = 12  # characters of a secret
 
 _CODE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
@@ -72,6 +75,31 @@ class AnswerReader:
         if self._size + len(self._rest) > REPLY_LIMIT:
             self.nonsense = f"a reply of more than {REPLY_LIMIT} octets"
         return replies
+
+
+class Secrets:
+    """What we have said of a secret, in base64 (RFC 4954 4). Some servers repeat a line that they do not understand."""
+
+    __slots__ = ("_found", "_words")
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._found: re.Pattern[str] | None = None
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """More of them: AUTH with an initial response, or responses."""
+        for line in lines:
+            words = line.decode("ascii").split()
+            self._words += words[2:] if words[:1] == ["AUTH"] else words
+        # A server may cut a line short; what stands before is enough to know it by.
+        begins = "|".join(re.escape(word[:_KNOWN_BY]) for word in self._words if len(word) > 1)
+        self._found = re.compile(rf"(?:{begins})\S*") if begins else None
+
+    def without(self, reply: Reply) -> Reply:
+        """A reply that is fit to be kept and shown."""
+        if self._found is None:
+            return reply
+        return reply._replace(lines=tuple(self._found.sub("(secret)", line) for line in reply.lines))
 
 
 class _Line(NamedTuple):

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from mta.net.client_tls import ClientHandshake, why_lost
 from mta.smtp import limits
-from mta.smtp.answers import AnswerReader
+from mta.smtp.answers import AnswerReader, Secrets
 from mta.smtp.asking import Peer
 from mta.smtp.client import Next, bye
 from mta.smtp.reply import Reply
@@ -73,6 +73,7 @@ class Session(Protocol):
         self.tls = ""
         self.notes: tuple[str, ...] = ()
         self._handshake = handshake
+        self._secrets: Secrets | None = None
         self._farewell: IDelayedCall | None = None
         self._clock = clock
         self._closed = closed
@@ -140,6 +141,8 @@ class Session(Protocol):
         if self._over is not None:
             return
         replies = self._reader.receive(octets)
+        if self._secrets is not None:
+            replies = [self._secrets.without(reply) for reply in replies]
         if replies:
             self._spoken.append(replies)
         held = self._held
@@ -154,7 +157,8 @@ class Session(Protocol):
         if goodbye is not None:
             self._end(goodbye)
         elif self._reader.nonsense:
-            self._end(OwnReply(451, "4.5.0", (self._reader.nonsense,)))
+            nonsense: Reply = OwnReply(451, "4.5.0", (self._reader.nonsense,))
+            self._end(nonsense if self._secrets is None else self._secrets.without(nonsense))
         elif len(replies) > wanted:
             self._end(OwnReply(451, "4.5.0", (f"a reply that was not asked for: {replies[wanted]}",)))
         elif held is not None and replies:
@@ -235,6 +239,9 @@ class Session(Protocol):
         step = held.step
         self._spoken.append(step)
         if isinstance(step, Commands):
+            if step.secret:
+                self._secrets = self._secrets or Secrets()
+                self._secrets.add(step.lines)
             self._allow(step.seconds)
             self._wire.write(b"".join(step.lines))
         elif isinstance(step, Handshake):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent.parent
-ROOMS = ("cli", "delivery", "inbound", "integration", "simulation", "spool", "transports")
+ROOMS = ("auth", "cli", "delivery", "inbound", "integration", "simulation", "spool", "transports")
 sys.path += [str(TESTS / room) for room in ROOMS]
 
 MEMORY = Path("/dev/shm")  # a file system in memory, where nothing has to be waited for

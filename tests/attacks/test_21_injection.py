@@ -10,8 +10,8 @@ import pytest
 from attack_ground import GREETED, HEADER, SENDER, Victim, codes, sent_on, wire_of
 from carry_world import Server, World
 from cli_ground import Ground
-from clockwork import NO_SUCH_USER
 from test_19_backscatter import house
+from twisted.internet.task import Clock
 
 from mta.maillog import MailLog
 from mta.message.outcome import Outcome, Result
@@ -53,14 +53,12 @@ def test_what_a_server_says_is_made_harmless_before_it_is_kept(octets: str) -> N
 @pytest.mark.parametrize("octets", NASTY)
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_line_of_the_log_is_one_line(octets: str, form: str) -> None:
-    from twisted.internet.task import Clock
-
     lines: list[str] = []
     log = MailLog(lines.append, Clock(), form)
     log.event("received", 1, sender=f"a{octets}b@x.example", helo=f'"{octets}\n2026-01-01 forged', reply=f"550 {octets}")
     [line] = lines
     assert "\n" not in line
-    assert line.isprintable() or octets in ("\u2028", "\u202e")
+    assert line.isprintable()
     if form == "json":
         assert isinstance(json.loads(line), dict)
 
@@ -115,4 +113,3 @@ def test_refused_lines_are_logged_short(tmp_path: Path) -> None:
     victim = Victim(tmp_path)
     assert codes(victim.say("XYZZY " + "\x1b" * 1900)) == ["500"]
     assert all(len(line) < 1000 for line in victim.lines)
-    assert NO_SUCH_USER.reply.code == 550

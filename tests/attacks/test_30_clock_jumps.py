@@ -1,0 +1,80 @@
+"""Case 30: a clock that is set forward or back by a day: nobody's mail is given up for it, and nothing runs in circles."""
+
+import pytest
+from clockwork import BEGINNING, DAY, GREYLISTED, HOUR, MINUTE, House, InMemory, OnDisk
+from twisted.internet.task import Clock
+
+from mta.message.envelope import QueueIds
+from mta.policy.retry import RetryPolicy, next_try
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def relay(request: pytest.FixtureRequest, folder) -> House:
+    clock = Clock()
+    clock.rightNow = BEGINNING
+    store = InMemory(clock) if request.param == "in memory" else OnDisk(clock, folder / "spool")
+    made = House(store, clock, poll=MINUTE)
+    made.transport.answer("later.test", *[GREYLISTED] * 1000)
+    made.manager.start()
+    return made
+
+
+def step(relay: House, seconds: float) -> None:
+    relay.clock.rightNow += seconds
+
+
+def tries(relay: House) -> int:
+    return len([one for one in relay.transport.carriages if one.hop.destination == "later.test"])
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY])
+def test_nothing_bounces_and_nothing_is_tried_in_circles(relay: House, seconds: float) -> None:
+    for number in range(50):
+        relay.submit(f"b{number}@later.test")
+    relay.run(6 * MINUTE)
+    before = tries(relay)
+    step(relay, seconds)
+    relay.run(5 * MINUTE)
+    assert tries(relay) - before <= 50, "each at most once, because its time seems to have come"
+    relay.run(HOUR)
+    assert tries(relay) - before <= 50 * 5
+    assert not [one for one in relay.notices() if b"Undelivered" in one.content]
+    assert len(relay.waiting()) == 50
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY, 30 * DAY])
+def test_mail_that_comes_after_it_is_tried_as_ever(relay: House, seconds: float) -> None:
+    relay.submit("before@later.test")
+    relay.run(MINUTE)
+    step(relay, seconds)
+    relay.run(MINUTE)
+    number = relay.submit("b@up.test")
+    relay.run(2 * MINUTE)
+    assert relay.story(number).result == "delivered"
+
+
+def test_back_and_forth_again(relay: House) -> None:
+    number = relay.submit("b@later.test")
+    for _ in range(10):
+        relay.run(MINUTE)
+        step(relay, DAY)
+        relay.run(MINUTE)
+        step(relay, -DAY)
+    assert tries(relay) <= 30
+    assert relay.story(number).result == ""
+    assert [one.address for one in relay.waiting()] == ["b@later.test"]
+
+
+def test_mail_from_the_future_has_an_ordinary_wait() -> None:
+    from random import Random
+
+    policy = RetryPolicy((5 * MINUTE, HOUR), warn=4 * HOUR, give_up=5 * DAY)
+    now = BEGINNING
+    wait = next_try(policy, now + DAY, 1, now, Random(1)) - now
+    assert 5 * MINUTE <= wait <= 10 * MINUTE
+
+
+def test_queue_ids_are_not_given_twice() -> None:
+    ids = QueueIds()
+    given = [ids.next(at) for at in (BEGINNING, BEGINNING + DAY, BEGINNING, BEGINNING - DAY, BEGINNING + DAY)]
+    assert given == sorted(set(given))
