@@ -6,9 +6,10 @@ import pytest
 from attack_ground import GREETED, HEADER, Victim, codes
 
 ENDS = [
-    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r\n", b"\r.\r", b"\r\n.\r", b"\r.\n", b"\n.\r", b"\n\n.\n\n", b"\r\r\n.\r\r\n",
+    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r\n", b"\r.\r", b"\r\n.\r", b"\r.\n", b"\n.\r",
+    b"\n\n.\n\n", b"\r\r\n.\r\r\n",
 ]  # fmt: skip
-WITH_NUL = [b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\0\n", b"\r\0\n.\r\n", b"\r\n.\r\n\0"[:4] + b"\0\r\n"]
+WITH_NUL = [b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\0\n", b"\r\0\n.\r\n", b"\r\n.\r\0\r\n"]
 SECOND = b"MAIL FROM:<evil@client.example.com>\r\nRCPT TO:<brown@example.org>\r\nDATA\r\nsecond\r\n"
 
 

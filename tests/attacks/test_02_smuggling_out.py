@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 from attack_ground import wire_of
-from carry_world import Letter, Server, World
+from carry_world import Letter, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +12,8 @@ from mta.interfaces import IContent
 
 END = b"\r\n.\r\n"
 HOSTILE = [
-    b".", b".\r\n", b"..\r\n", b".\r\n.\r\n", b"\r\n.\r\n", b"\r\n.\r\n.\r\n.\r\n", b"no line end", b"", b"\r\n", b"\r\n.",
+    b".", b".\r\n", b"..\r\n", b".\r\n.\r\n", b"\r\n.\r\n", b"\r\n.\r\n.\r\n.\r\n", b"no line end", b"",
+    b"\r\n", b"\r\n.",
     b"a\r\n.\r\nMAIL FROM:<evil@client.example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nsecond\r\n.\r\nQUIT\r\n",
 ]  # fmt: skip
 
@@ -41,7 +42,9 @@ def test_one_end_for_every_size_of_block(content: bytes) -> None:
 
 
 @settings(max_examples=150)
-@given(st.lists(st.sampled_from([b".", b"\r\n", b"a", b"\r\n.\r\n", b"..", b"\r\n.\r\nQUIT\r\n"]), max_size=12), st.data())
+@given(
+    st.lists(st.sampled_from([b".", b"\r\n", b"a", b"\r\n.\r\n", b"..", b"\r\n.\r\nQUIT\r\n"]), max_size=12), st.data()
+)
 def test_any_body_any_block(pieces: list[bytes], data: st.DataObject) -> None:
     content = b"".join(pieces)
     wire, kept = sent(content, data.draw(st.integers(1, len(content) + 1)))
@@ -50,7 +53,9 @@ def test_any_body_any_block(pieces: list[bytes], data: st.DataObject) -> None:
 
 
 @settings(max_examples=100)
-@given(st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"a", b"\n.\n", b"\r.\r", b"\r\n."]), max_size=12), st.data())
+@given(
+    st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"a", b"\n.\n", b"\r.\r", b"\r\n."]), max_size=12), st.data()
+)
 def test_not_even_where_a_bare_line_end_came_into_the_spool(pieces: list[bytes], data: st.DataObject) -> None:
     """It cannot; should somebody find a way, it does not go on from here."""
     content = b"".join(pieces)

@@ -33,9 +33,9 @@ def test_half_a_line_is_not_completed_inside(tmp_path: Path) -> None:
     """The rest of a command, or of an argument, would come from the client itself."""
     victim = Victim(tmp_path, tls="offered")
     victim.say(GREETED)
-    assert codes(victim.send_all(b"STARTTLS\r\nEHLO evil.example.com\r\nMAIL FROM:<evil@client.example.com>\r\nRSE")) == [
-        "220"
-    ]
+    assert codes(
+        victim.send_all(b"STARTTLS\r\nEHLO evil.example.com\r\nMAIL FROM:<evil@client.example.com>\r\nRSE")
+    ) == ["220"]
     victim.encrypt()
     assert codes(victim.say("T")) == ["500"]
 

@@ -11,8 +11,7 @@ OFFER = "250-mx\r\n250-STARTTLS\r\n250-AUTH PLAIN\r\n250 8BITMIME"
 
 
 def offering(world: World, **script: str | bytes | list[str]) -> Server:
-    server = world.serve(**{"EHLO": [OFFER, "250 mx"], "STARTTLS": "220 go ahead", **script})
-    return server
+    return world.serve(**{"EHLO": [OFFER, "250 mx"], "STARTTLS": "220 go ahead", **script})
 
 
 @pytest.mark.parametrize("hop", [HOP, REQUIRE])

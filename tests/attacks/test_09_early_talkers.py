@@ -1,4 +1,4 @@
-"""Case 9: who speaks before the greeting, or before replies are due: nothing is heard early, and all is answered in order."""
+"""Case 9: who speaks before the greeting, or before replies are due. Nothing is heard early; all is answered in order."""
 
 from pathlib import Path
 
@@ -75,7 +75,17 @@ def test_content_sent_before_the_354_that_never_comes_is_no_command(tmp_path: Pa
     """A client that does not wait: DATA is refused, and what it took for content ends the session."""
     victim = Victim(tmp_path)
     said = victim.say(
-        GREETED, SENDER, "RCPT TO:<unknown@example.org>", "DATA", "Subject: early", "", SENDER, RECIPIENT, "DATA", "x", "."
+        GREETED,
+        SENDER,
+        "RCPT TO:<unknown@example.org>",
+        "DATA",
+        "Subject: early",
+        "",
+        SENDER,
+        RECIPIENT,
+        "DATA",
+        "x",
+        ".",
     )
     assert codes(said) == ["250", "250", "550", "554", "421"]
     assert victim.claims == []

@@ -47,7 +47,9 @@ def test_content_at_an_octet_a_minute(tmp_path: Path) -> None:
     assert victim.claims == []
 
 
-@pytest.mark.parametrize("line", ["NOOP", "RSET", "HELP", "EHLO client.example.com", "VRFY jones", "EXPN team", "AUTH X"])
+@pytest.mark.parametrize(
+    "line", ["NOOP", "RSET", "HELP", "EHLO client.example.com", "VRFY jones", "EXPN team", "AUTH X"]
+)
 def test_commands_that_lead_nowhere(tmp_path: Path, line: str) -> None:
     victim = Victim(tmp_path, auth="offered")
     victim.say(GREETED)

@@ -1,4 +1,4 @@
-"""Case 13: a disk that is full, or fails, or can be read only: never a 250, and what failed once is not trusted again."""
+"""Case 13: a disk that is full, fails, or can be read only: never a 250, and what failed once is not trusted again."""
 
 import errno
 import itertools
@@ -29,9 +29,7 @@ class Disk:
         self.victim = Victim(folder, spool=self.spool)
 
     def spool(self, clock: Clock) -> Any:
-        made = SqliteSpool(
-            self.folder, clock, clock.seconds, inline=True, floor=0, vfs=self.vfs.name, disk=self.files
-        )
+        made = SqliteSpool(self.folder, clock, clock.seconds, inline=True, floor=0, vfs=self.vfs.name, disk=self.files)
         self.running = made
         return made
 

@@ -14,7 +14,7 @@ def test_a_copy_more_for_each_reply_that_was_interrupted_and_all_are_counted(fol
     played, _ = trial(config)
     assert played is not None
     usual = sum(len(server.taken) for server in played.servers)
-    for number in range(6, played.machine.counts["answer"], 3):
+    for number in range(6, played.machine.counts["answer"], 5):
         points = [CrashPoint("answer", number, "after", "kill")]
         played, found = trial(config, points)
         assert played is not None and not found, verdict(points, 0, found)

@@ -13,7 +13,9 @@ from mta.policy.routing import Hop, Via
 FIELD = b"Received: from a.example by b.example; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
 
 
-@pytest.mark.parametrize(("name", "address"), [("me.example", "192.0.2.1"), ("MX.trap.example", "192.0.2.9"), ("localhost", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("name", "address"), [("me.example", "192.0.2.1"), ("MX.trap.example", "192.0.2.9"), ("localhost", "127.0.0.1")]
+)
 def test_an_mx_that_leads_to_us(name: str, address: str) -> None:
     """By our name, or by an address and port that we listen on, whatever the name is."""
     world = World()
@@ -33,7 +35,9 @@ def test_worse_hosts_than_ourselves_are_not_tried_either() -> None:
     assert world.asked == []
 
 
-@pytest.mark.parametrize("hop", [Hop(Via.SMTP, "192.0.2.9", 25), Hop(Via.SMTP, "alias.example", 25), Hop(Via.MX, "[192.0.2.9]")])
+@pytest.mark.parametrize(
+    "hop", [Hop(Via.SMTP, "192.0.2.9", 25), Hop(Via.SMTP, "alias.example", 25), Hop(Via.MX, "[192.0.2.9]")]
+)
 def test_a_route_that_leads_to_us(hop: Hop) -> None:
     """As where two relays are each other's smarthost, and both names are the same machine."""
     world = World()

@@ -47,5 +47,7 @@ def test_a_return_path_in_the_header_is_no_reverse_path(tmp_path: Path) -> None:
     """Only the envelope says who hears of a failure."""
     victim = Victim(tmp_path)
     victim.begin()
-    assert codes(victim.send_all(b"Return-Path: <victim@else.example>\r\nErrors-To: victim@else.example\r\n" + HEADER + b".\r\n")) == ["250"]
+    assert codes(
+        victim.send_all(b"Return-Path: <victim@else.example>\r\nErrors-To: victim@else.example\r\n" + HEADER + b".\r\n")
+    ) == ["250"]
     assert victim.claims[0].envelope.sender == "smith@client.example.com"

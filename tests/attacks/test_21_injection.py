@@ -55,7 +55,9 @@ def test_what_a_server_says_is_made_harmless_before_it_is_kept(octets: str) -> N
 def test_a_line_of_the_log_is_one_line(octets: str, form: str) -> None:
     lines: list[str] = []
     log = MailLog(lines.append, Clock(), form)
-    log.event("received", 1, sender=f"a{octets}b@x.example", helo=f'"{octets}\n2026-01-01 forged', reply=f"550 {octets}")
+    log.event(
+        "received", 1, sender=f"a{octets}b@x.example", helo=f'"{octets}\n2026-01-01 forged', reply=f"550 {octets}"
+    )
     [line] = lines
     assert "\n" not in line
     assert line.isprintable()

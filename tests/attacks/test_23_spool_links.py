@@ -40,7 +40,7 @@ def test_a_link_in_the_place_of_a_content_is_not_sent(folder: Path) -> None:
     file.unlink()
     file.symlink_to(target)
     [claim] = world.claim()
-    with pytest.raises(OSError, match="[Ll]ink|loop|symbolic"):
+    with pytest.raises(OSError, match="symbolic links"):
         world.content(claim)
     world.close()
 

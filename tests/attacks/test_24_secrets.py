@@ -103,7 +103,13 @@ def daemon(folder: Path) -> Iterator[Relay]:
         hop = sinks.listen(onward, free_port(onward), "hop.test")
         hop.extensions += ("AUTH CRAM-MD5 PLAIN",)
         settings = {
-            "listen": [{"address": f"{address}:{(port := free_port(address))}", "auth": "offered", "plaintext_auth": ["127.0.0.0/8"]}],
+            "listen": [
+                {
+                    "address": f"{address}:{(port := free_port(address))}",
+                    "auth": "offered",
+                    "plaintext_auth": ["127.0.0.0/8"],
+                }
+            ],
             "tls": {"certificate": "relay.pem", "key": "relay.pem"},
             "accounts": "accounts.yml",
             "logins": {"provider": {"user": USER, "password_file": "upstream"}},

@@ -51,7 +51,9 @@ def test_a_header_without_an_end(tmp_path: Path) -> None:
     assert kept(tmp_path, content, relaying="yes") == content
 
 
-@pytest.mark.parametrize("content", [TWO_FROM, b"Subject: no author\r\n\r\nbody\r\n", b"\r\nno header\r\n", b"no header\r\n", b": x\r\n\r\n"])
+@pytest.mark.parametrize(
+    "content", [TWO_FROM, b"Subject: no author\r\n\r\nbody\r\n", b"\r\nno header\r\n", b"no header\r\n", b": x\r\n\r\n"]
+)
 def test_a_strangers_mail_goes_on_octet_for_octet(tmp_path: Path, content: bytes) -> None:
     """What is wrong with it is for the next to see. We sign nothing, so nothing that is wrong has our name on it."""
     assert kept(tmp_path, content) == content
@@ -65,7 +67,9 @@ def test_a_submission_with_two_authors_keeps_them_and_gets_no_third(tmp_path: Pa
 
 def test_a_submission_without_an_author_gets_one(tmp_path: Path) -> None:
     octets = kept(tmp_path, b"Subject: x\r\n\r\nFrom: not me\r\n", relaying="yes")
-    assert re.findall(rb"(?im)^From: (.*)\r$", octets.partition(b"\r\n\r\n")[0] + b"\r\n") == [b"smith@client.example.com"]
+    assert re.findall(rb"(?im)^From: (.*)\r$", octets.partition(b"\r\n\r\n")[0] + b"\r\n") == [
+        b"smith@client.example.com"
+    ]
 
 
 @pytest.mark.parametrize("name", [b"Received", b"Return-Path", b"Bcc", b"DKIM-Signature", b"Delivered-To"])
