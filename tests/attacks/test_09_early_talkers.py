@@ -1,4 +1,4 @@
-"""Case 9: who speaks before the greeting, or before replies are due. Nothing is heard early; all is answered in order."""
+"""Case 9: who speaks before the greeting, or before replies are due. Nothing is heard early; all comes in order."""
 
 from pathlib import Path
 
