@@ -17,6 +17,7 @@ from mta.message.envelope import format_queue_id, parse_queue_id
 from mta.spool.disk import BLOCK, Disk
 
 LARGEST_ROW = 256 * 1024  # octets; larger contents get a file
+MANY_BLOCKS = 256  # are put together: a client that sends two octets at a time would cost us twenty for each of them
 
 _NAME = re.compile(r"[0-9A-HJKMNP-TV-Z]{12,13}")
 

@@ -8,7 +8,7 @@ from zope.interface import implementer
 from mta.interfaces import Claim, IContent, IReception, NewDelivery, SpoolFull
 from mta.message.envelope import Envelope
 from mta.message.timeline import Event
-from mta.spool.content import LARGEST_ROW, ContentFiles, Octets
+from mta.spool.content import LARGEST_ROW, MANY_BLOCKS, ContentFiles, Octets
 from mta.spool.keeping import Kept
 from mta.spool.spill import Run, Spill
 
@@ -39,6 +39,8 @@ class Reception:
         if self._spill is not None:
             return self._spill.write(octets)
         self._blocks.append(octets)
+        if len(self._blocks) > MANY_BLOCKS:
+            self._blocks = [b"".join(self._blocks)]
         if self._size <= LARGEST_ROW:
             return None
         blocks, self._blocks = self._blocks, []

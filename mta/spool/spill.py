@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mta.spool.content import ContentFiles, full_or_broken
+from mta.spool.content import MANY_BLOCKS, ContentFiles, full_or_broken
 from mta.spool.disk import File
 
 ENOUGH = 128 * 1024  # octets that are worth a hand-over to another thread
@@ -45,6 +45,8 @@ class Spill:
         if self._error is not None or self._abandoned:
             return None
         self._gathered.append(octets)
+        if len(self._gathered) > MANY_BLOCKS:
+            self._gathered = [b"".join(self._gathered)]
         self._octets += len(octets)
         if self._octets >= ENOUGH:
             self._go_on()

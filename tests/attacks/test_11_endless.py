@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from attack_ground import BEGUN, GREETED, Victim, codes
 from carry_world import DEAF, World
+from spools import SqliteWorld, clock_at_start
 from twisted.internet.task import Clock
 
 from mta.inbound.door import Doorkeeper, DoorLimits
@@ -109,6 +110,21 @@ def test_more_connections_than_a_client_or_all_may_have() -> None:
             refusal = door.objection("192.0.2.0")
             assert (refusal is None) == (number < 4), "the others are let in all the same"
     assert str(door.objection("198.51.100.1")).startswith("421 4.3.2 ")
+
+
+@pytest.mark.parametrize("size", [250_000, 380_000])
+def test_content_in_crumbs_takes_no_more_memory_than_in_blocks(folder: Path, size: int) -> None:
+    """Two octets are a tenth of what Python needs to have them in a list; the content may be in a row or in a file."""
+    world = SqliteWorld(clock_at_start(), folder / "spool")
+    reception = world.spool.receive(world.now)
+    tracemalloc.start()
+    for number in range(size // 2):
+        reception.write(number.to_bytes(2, "big", signed=False) if number < 65_536 else bytes([13, number % 256]))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    reception.discard()
+    world.close()
+    assert most < 4 * size
 
 
 def test_a_reply_of_endless_lines() -> None:
