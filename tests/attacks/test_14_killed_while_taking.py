@@ -7,7 +7,8 @@ from simulated.machine import CrashPoint
 from simulated.scenario import configuration
 from simulated.trial import trial, verdict
 
-INCOMING = range(1, 13)  # the syncs and answers during which the mail of the scenario comes in
+# During which syncs and answers of the scenario its mail comes in; before these syncs the spool is set up.
+INCOMING = {"sync": range(14, 28), "answer": range(1, 21)}
 
 
 @pytest.mark.parametrize("how", ["kill", "power"])
@@ -16,7 +17,7 @@ INCOMING = range(1, 13)  # the syncs and answers during which the mail of the sc
 def test_a_250_is_a_promise_and_its_absence_is_none(folder: Path, event: str, moment: str, how: str) -> None:
     """The clients of the scenario remember what they were told; a second message is sent only by who heard nothing."""
     config = configuration(folder)
-    for number in INCOMING[::2] if how == "power" else INCOMING[1::2]:
+    for number in INCOMING[event][how == "kill" :: 2]:
         points = [CrashPoint(event, number, moment, how)]
         played, found = trial(config, points)
         assert played is not None and not found, verdict(points, 0, found)

@@ -10,10 +10,12 @@ import pytest
 from attack_ground import GREETED, HEADER, SENDER, Victim, codes, sent_on, wire_of
 from carry_world import Server, World
 from cli_ground import Ground
+from clockwork import NO_SUCH_USER
 from test_19_backscatter import house
 from twisted.internet.task import Clock
 
 from mta.maillog import MailLog
+from mta.message.envelope import Recipient
 from mta.message.outcome import Outcome, Result
 from mta.smtp.reply import Reply
 
@@ -77,6 +79,20 @@ def test_a_report_has_no_field_that_somebody_else_wrote() -> None:
     assert [block["X-Evil"] for block in status.get_payload()] == [None, None]
     assert status.get_payload()[1]["Action"] == "failed"
     assert report["X-Evil"] is None
+
+
+def test_what_a_client_wants_to_be_told_by_is_no_field_of_its_own() -> None:
+    """ENVID and ORCPT may say any octet, and their report has them decoded (RFC 3461 5.3)."""
+    relay = house()
+    relay.transport.answer("no.test", NO_SUCH_USER)
+    evil = "a+0D+0AX-Evil:+20yes+0D+0A+0D+0Aevil"
+    relay.submit(Recipient("x@no.test", original=f"rfc822;{evil}@no.test"), envid=evil)
+    relay.run(60)
+    [bounce] = relay.notices("s@up.test")
+    assert b"\r\nX-Evil" not in bounce.content
+    report = email.message_from_bytes(bounce.content, policy=email.policy.default)
+    assert len(list(report.iter_parts())) == 3
+    assert [len(block) for block in list(report.iter_parts())[1].get_payload()] >= [3, 4]
 
 
 def test_the_trace_field_has_no_line_of_its_own_from_outside(tmp_path: Path) -> None:

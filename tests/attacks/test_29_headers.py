@@ -34,6 +34,16 @@ def kept(folder: Path, content: bytes, **settings: str) -> bytes:
         b"To: " + b'"' * 400_001 + b"\r\n",
         b"Received : " * 80_000 + b"\r\n",
         b":" * 500_000 + b"\r\n",
+        # Short enough to be read as a submission's.
+        b"To: " + b"(" * 50_000 + b"\r\n",
+        b"To: " + b"()" * 25_000 + b"\r\n",
+        b"To: " + b'"' * 50_001 + b"\r\n",
+        b"To: " + b"\\" * 50_001 + b"\r\n",
+        b"To: " + b"a, " * 16_000 + b"\r\n",
+        b"To: " + b"<" * 50_000 + b"\r\n",
+        b"From: " + b"\r\n " * 16_000 + b"\r\n",
+        b"DKIM-Signature: h=" + b"a:" * 25_000 + b"\r\nFrom: x\r\n",
+        b"To: a\r\n" * 7_000,
     ],
 )
 def test_a_giant_header_costs_little(tmp_path: Path, header: bytes, relaying: dict[str, str]) -> None:

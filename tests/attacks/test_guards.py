@@ -19,7 +19,9 @@ import test_10_bdat_lies
 import test_11_endless
 import test_12_size_lies
 import test_13_failing_disk
+import test_14_killed_while_taking
 import test_15_killed_before_the_note
+import test_16_stale_worker
 import test_17_open_relay
 import test_18_loops
 import test_20_bounce_of_a_bounce
@@ -32,11 +34,16 @@ import test_28_password_guessing
 import test_30_clock_jumps
 from carry_world import HOP
 from clockwork import DAY, NO_SUCH_USER
+from spools import SqliteWorld, clock_at_start
+from twisted.internet.defer import Deferred
 
 from mta.auth.guessing import Guess
+from mta.inbound.reception import Reception
 from mta.interfaces import LoginFrom
+from mta.message.envelope import format_queue_id
 from mta.policy.settlement import Addressee
-from mta.smtp import answers, content
+from mta.smtp import answers, content, replies
+from mta.smtp.events import EndOfContent
 from mta.spool import database, settling
 from mta.transports.search import Search
 
@@ -234,6 +241,32 @@ def test_a_sync_that_is_not_waited_for_is_a_promise_that_is_not_kept(
         test_13_failing_disk.test_nothing_is_promised_and_nothing_kept(disk, fail, octets, reply)
     disk.mend()
     disk.close()
+
+
+def test_a_250_before_the_commit_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """14: a relay that answers first."""
+    finish = Reception.finish
+
+    def hasty(self: Reception, end: EndOfContent) -> object:
+        answer = finish(self, end)
+        if isinstance(answer, Deferred):
+            answer.addErrback(lambda _: None)
+            return replies.queued(format_queue_id(self._kept.id))
+        return answer
+
+    monkeypatch.setattr(Reception, "finish", hasty)
+    with pytest.raises(AssertionError, match="of which nothing is stored"):
+        test_14_killed_while_taking.test_a_250_is_a_promise_and_its_absence_is_none(folder, "sync", "before", "kill")
+
+
+def test_a_record_without_its_fence_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16: whoever has once held a delivery writes what became of it."""
+    for name in ("WISH", "REMOVE_CLAIMED", "CLAIMED"):
+        monkeypatch.setattr(settling, name, getattr(settling, name).replace("fence = ?", "fence >= ?"))
+    world = SqliteWorld(clock_at_start(), folder / "spool")
+    with pytest.raises(AssertionError):
+        test_16_stale_worker.test_the_record_of_a_stale_holder_is_refused(world)
+    world.close()
 
 
 def test_tries_without_an_end_to_their_number_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
