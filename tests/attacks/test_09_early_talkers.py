@@ -7,7 +7,10 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from mta.interfaces import ICheck
+from mta.smtp.events import NEED_OCTETS
 from mta.smtp.reply import Reply
+from mta.smtp.server import ServerSession
+from mta.smtp.settings import ServerSettings
 
 BLOCKED = Reply(554, "5.7.1", ("your address is on a list",))
 
@@ -41,6 +44,14 @@ def test_nothing_is_heard_before_the_greeting(tmp_path: Path) -> None:
     assert check.recipients == [], "nobody is asked of recipients yet"
     check.clients[0].callback(None)
     assert codes(victim.heard()) == ["220", "250", "250"], "the greeting stands before the replies"
+
+
+def test_the_language_hears_nothing_before_it_has_greeted() -> None:
+    """Whoever drives it need not know."""
+    session = ServerSession("mail.example.org", ServerSettings())
+    session.receive(f"{GREETED}\r\n{SENDER}\r\n".encode())
+    assert session.next_event() is NEED_OCTETS
+    assert session.octets_to_send() == b""
 
 
 def test_who_is_refused_gains_nothing_by_having_spoken(tmp_path: Path) -> None:

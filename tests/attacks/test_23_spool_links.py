@@ -1,6 +1,8 @@
 """Case 23: a spool into which somebody else has put links, odd names or files; and what the program would run of it."""
 
 import ast
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,12 +47,15 @@ def test_a_link_in_the_place_of_a_content_is_not_sent(folder: Path) -> None:
     world.close()
 
 
-def test_a_link_by_the_name_that_the_next_content_will_have_is_not_written_through(folder: Path) -> None:
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_by_the_name_that_the_next_content_will_have_is_not_written_through(
+    folder: Path, link: Callable[[Path, Path], None]
+) -> None:
     world = start(folder)
     target = folder / "target"
     target.write_bytes(SECRET)
     for number in range(world.spool.new_id(world.now), world.spool.new_id(world.now) + 400_000, 256):
-        (folder / "spool" / "content" / "0" / format_queue_id(number)).symlink_to(target)
+        link(target, folder / "spool" / "content" / "0" / format_queue_id(number))
     with pytest.raises(SpoolBroken):
         world.commit(content=LARGE)
     assert target.read_bytes() == SECRET
