@@ -68,6 +68,8 @@ class Guard(NamedTuple):
 
 FOLDER = object()
 """Stands for an empty folder in what a test is given."""
+PATCH = object()
+"""Stands for pytest's `monkeypatch`."""
 
 GUARDS = {
     "1: bare line ends are seen": Guard(
@@ -137,7 +139,7 @@ GUARDS = {
         "mta.smtp.server.ContentReader",
         lambda bare_lf, limit: content.ContentReader(bare_lf, 0),
         test_12_size_lies.test_announced_small_and_sent_large,
-        (FOLDER,),
+        (FOLDER, PATCH),
     ),
     "15: what was being tried is remembered": Guard(
         "mta.spool.settling.recover",
@@ -217,7 +219,7 @@ def test_without_its_guard_the_attack_succeeds(name: str, folder: Path, monkeypa
 
     def attack(case: str) -> None:
         answers._parse.cache_clear()
-        given = [folder / case if one is FOLDER else one for one in guard.given]
+        given = [folder / case if one is FOLDER else monkeypatch if one is PATCH else one for one in guard.given]
         guard.attack(*given)
 
     for case in ("with", "without"):
