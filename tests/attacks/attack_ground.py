@@ -1,10 +1,12 @@
-"""What is attacked: a listener in memory with all that stands behind it, and the way onward of what it has taken."""
+"""What is attacked: a listener in memory with all that stands behind it, the way onward from there, and delivery."""
 
 from pathlib import Path
 from typing import Any, cast
 
+import clockwork
 from carry_world import HOP, Letter, Server, World
 from house_in_memory import InMemory
+from twisted.internet.task import Clock
 
 from mta.interfaces import Claim, IContent
 from mta.message.outcome import Carried
@@ -85,3 +87,12 @@ def sent_on(claim: Claim, content: bytes, server: Server, block: int = 65_536, w
 def wire_of(server: Server, connection: int = 0) -> bytes:
     """All octets that a server was sent on a connection."""
     return b"".join(server.conversations[connection].wire.written)
+
+
+def house() -> clockwork.House:
+    """The delivery side of a relay in memory, which works."""
+    clock = Clock()
+    clock.rightNow = clockwork.BEGINNING
+    made = clockwork.House(clockwork.InMemory(clock), clock, poll=clockwork.HOUR)
+    made.manager.start()
+    return made

@@ -3,20 +3,11 @@
 from pathlib import Path
 
 import pytest
-from attack_ground import BEGUN, GREETED, HEADER, SENDER, Victim, codes
-from clockwork import BEGINNING, HOUR, NO_SUCH_USER, House, InMemory
-from twisted.internet.task import Clock
+from attack_ground import BEGUN, GREETED, HEADER, SENDER, Victim, codes, house
+from clockwork import NO_SUCH_USER
 
 PAYLOAD = b"buy our pills at http://pills.example\r\n"
 MAIL = b"From: forged@victim.test\r\nSubject: hello\r\n\r\n" + PAYLOAD * 100
-
-
-def house() -> House:
-    clock = Clock()
-    clock.rightNow = BEGINNING
-    made = House(InMemory(clock), clock, poll=HOUR)
-    made.manager.start()
-    return made
 
 
 @pytest.mark.parametrize("name", ["unknown", "UNKNOWN", '"un known"', "jones+tag", "former"])

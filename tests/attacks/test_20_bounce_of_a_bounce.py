@@ -4,9 +4,8 @@ import email
 from pathlib import Path
 
 import pytest
-from attack_ground import HEADER, Victim, codes
+from attack_ground import HEADER, Victim, codes, house
 from clockwork import DAY, GREYLISTED, MINUTE, NO_SUCH_USER
-from test_19_backscatter import house
 
 
 @pytest.mark.parametrize("answer", [NO_SUCH_USER, GREYLISTED])

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from attack_ground import GREETED, HEADER, SENDER, Victim, codes, sent_on, wire_of
+from attack_ground import GREETED, HEADER, SENDER, Victim, codes, house, sent_on, wire_of
 from carry_world import Server, World
 from cli_ground import Ground
 from clockwork import NO_SUCH_USER
-from test_19_backscatter import house
 from twisted.internet.task import Clock
 
 from mta.maillog import MailLog
