@@ -178,13 +178,22 @@ class DirectoryFile:
         return Problem(self.file, self.document.line(key), key_path(key), text)
 
 
+def directory_text(path: Path) -> str:
+    """What stands in a file of local names. Raises `ConfigError`."""
+    return read_text(path, "directory", _LARGEST)
+
+
 def read_directory(path: Path) -> DirectoryFile:
     """The directory in a file. Raises `ConfigError` with all that is wrong with it."""
-    file = str(path)
-    document = mapping_in(read_text(path, "directory", _LARGEST), file, "`domain: {…}` for each domain")
+    return directory_in(directory_text(path), str(path))
+
+
+def directory_in(text: str, file: str) -> DirectoryFile:
+    """As `read_directory`; file: its name, for what is wrong."""
+    document = mapping_in(text, file, "`domain: {…}` for each domain")
     misplaced = [(name,) for name in _SECTIONS if name in document.mapping]
-    text = "stands within a domain; write the domain and a colon above it, and indent what belongs to it"
-    refuse([Problem(file, document.line(key), key_path(key), text) for key in misplaced], file)
+    wrong = "stands within a domain; write the domain and a colon above it, and indent what belongs to it"
+    refuse([Problem(file, document.line(key), key_path(key), wrong) for key in misplaced], file)
     problems = [*second_keys(file, document), *_wrong_names(file, document)]
     try:
         sections = _Domains.model_validate(document.mapping).root

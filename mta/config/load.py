@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mta.config import rules
 from mta.config.accounts import read_accounts
-from mta.config.directory import DirectoryFile, read_directory
+from mta.config.directory import DirectoryFile, directory_in, directory_text
 from mta.config.document import Document
 from mta.config.model import Config
 from mta.config.problems import ConfigError, Problem, problems_of, refuse, second_keys
 from mta.config.reading import mapping_in, read_password, read_text
+from mta.config.sources import Sources
 
-__all__ = ["ConfigError", "check_files", "find", "load", "machine_name"]
+__all__ = ["ConfigError", "check_files", "find", "load", "load_again", "machine_name"]
 
 HERE = Path("etc/mta.yml")
 SYSTEM = Path("/etc/mta/mta.yml")
@@ -42,19 +44,25 @@ def load(path: Path, own_name: str | None = None) -> Config:
 
     own_name: of this machine, for when the file has no `hostname`; None to ask the system.
     """
-    file = str(path)
-    document = mapping_in(read_text(path, "configuration"), file, "`key: value` on each line")
+    text = read_text(path, "configuration")
+    return load_again(Sources(str(path), str(path.parent.resolve()), own_name or machine_name(), text))
+
+
+def load_again(sources: Sources) -> Config:
+    """The configuration that was made from this before: no file is read that has been. Raises `ConfigError`."""
+    file = sources.file
+    document = mapping_in(sources.text, file, "`key: value` on each line")
     if document.data is None:
         raise ConfigError([Problem(file, 0, "", "is empty; it must at least name a spool")])
-    folder = path.parent.resolve()
-    context = {"file": file, "document": document, "folder": folder}
     problems = second_keys(file, document)
+    directory = DirectoryFile()
     try:
-        context["directory"] = _directory(document, folder)
+        sources, directory = _with_directory(sources, document)
     except ConfigError as error:
         problems += [_at_its_key(problem, file, document) for problem in error.problems]
+    context = {"sources": sources, "document": document, "directory": directory, "folder": Path(sources.folder)}
     try:
-        config = Config.model_validate({"hostname": own_name or machine_name(), **document.mapping}, context=context)
+        config = Config.model_validate({"hostname": sources.own_name, **document.mapping}, context=context)
     except ValidationError as error:
         problems += problems_of(error, file, document, Config)
     refuse(problems, file)
@@ -97,12 +105,14 @@ def _unreadable_passwords(config: Config) -> Iterator[Problem]:
                 yield config.problem(("logins", name, "password_file"), f"{entry.password_file} {error}")
 
 
-def _directory(document: Document, folder: Path) -> DirectoryFile:
-    """The directory, whatever is wrong with the rest. Raises `ConfigError`."""
+def _with_directory(sources: Sources, document: Document) -> tuple[Sources, DirectoryFile]:
+    """The directory, whatever is wrong with the rest, and the sources with its text. Raises `ConfigError`."""
     named = document.value(("directory",)) if ("directory",) in document.lines else None
     if not isinstance(named, str) or not named or not named.isprintable():
-        return DirectoryFile()  # there is none, or the model will say what is wrong with its path
-    return read_directory(Path(os.path.normpath(folder / named)))
+        return sources, DirectoryFile()  # there is none, or the model will say what is wrong with its path
+    path = Path(os.path.normpath(Path(sources.folder, named)))
+    text = directory_text(path) if sources.directory is None else sources.directory
+    return replace(sources, directory=text), directory_in(text, str(path))
 
 
 def _at_its_key(problem: Problem, file: str, document: Document) -> Problem:

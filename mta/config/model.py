@@ -27,6 +27,7 @@ from mta.config.directory import DirectoryFile
 from mta.config.document import Document, Key
 from mta.config.problems import Mistakes, Problem, key_path
 from mta.config.rules import only
+from mta.config.sources import Sources
 from mta.config.units import (
     DAYS,
     HOURS,
@@ -318,16 +319,16 @@ class Config(Section):
     )
     log: Log = Field(default=Log(), description="How events are written down.")
 
-    _file: str = PrivateAttr("")
+    _sources: Sources = PrivateAttr(default_factory=Sources)
     _document: Document = PrivateAttr(default_factory=Document)
     _directory: DirectoryFile = PrivateAttr(default_factory=DirectoryFile)
 
     def model_post_init(self, context: Any) -> None:
         """Remember where it was read from. context: as `load` gives it."""
         if context:
-            self._file = context["file"]
+            self._sources = context["sources"]
             self._document = context["document"]
-            self._directory = context.get("directory", self._directory)
+            self._directory = context["directory"]
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
@@ -365,6 +366,11 @@ class Config(Section):
         """What stands in its file, and where, for what there is to say of it."""
         return self._directory
 
+    @property
+    def sources(self) -> Sources:
+        """What it was made from."""
+        return self._sources
+
     def routing(self) -> Routing:
         """Where mail goes."""
         return Routing(entry.route() for entry in self.routes)
@@ -375,4 +381,4 @@ class Config(Section):
 
     def problem(self, key: Key, text: str) -> Problem:
         """Something to say about a value, with the file and the line that it stands on (or would)."""
-        return Problem(self._file, self._document.line(key), key_path(key), text)
+        return Problem(self._sources.file, self._document.line(key), key_path(key), text)

@@ -1,13 +1,17 @@
-"""Orders: what each worker is told, in memory that it inherits: the configuration as it was when the relay started.
+"""Orders: what each worker is told, as JSON in memory that it inherits.
 
-So a worker that is started again does as the others do, whatever has become of the file since.
+The configuration is in it as the texts that it was made from, and each worker makes its own from them. So one that is
+started again does as the others do, whatever has become of the files since, and may not have the right to read them.
 """
 
+import fcntl
+import json
 import os
-import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from mta.config.load import load_again
 from mta.config.model import Config
+from mta.config.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -19,16 +23,19 @@ class Orders:
     key: bytes
 
     def write(self) -> int:
-        """The descriptor that they can be read from, by any number of readers."""
-        descriptor = os.memfd_create("mta-orders")
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            pickle.dump(self, file)
+        """The descriptor that they can be read from, by any number of readers; nobody can change them any more."""
+        told = {"workers": self.workers, "key": self.key.hex(), "configuration": asdict(self.config.sources)}
+        descriptor = os.memfd_create("mta-orders", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        with os.fdopen(os.dup(descriptor), "w", encoding="utf-8") as file:
+            json.dump(told, file)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _FOR_GOOD)
         return descriptor
 
     @classmethod
     def read(cls, descriptor: int) -> "Orders":
         """The inverse of `write`. The place that others read at stays where it is."""
-        octets = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        orders = pickle.loads(octets)  # noqa: S301  our own supervisor has written it
-        assert isinstance(orders, cls)
-        return orders
+        told = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+        return cls(load_again(Sources(**told["configuration"])), told["workers"], bytes.fromhex(told["key"]))
+
+
+_FOR_GOOD = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL

@@ -655,10 +655,13 @@ def test_ports_below_1024_and_the_right_user(scratch: Path, make_relay: StartRel
     shutil.chown(folder / "spool", "nobody", "nogroup")
     user = pwd.getpwnam("nobody")
     relay = make_relay(folder=folder, options=["--uid", user.pw_uid, "--gid", user.pw_gid], workers=2)
+    (folder / "names.yml").write_text("rights.test: {mailboxes: {jean: {}}}\n")
     relay.settings["listen"] = [{"address": f"{relay.address}:25", "tls": "none"}]
+    relay.settings["directory"] = "names.yml"
     relay.port = 25
     relay.write_configuration()
-    relay.configuration.chmod(0o600)  # the workers are told what root has read
+    for file in (relay.configuration, folder / "names.yml"):
+        file.chmod(0o600)  # the workers are told what root has read
     relay.start()
     for pid in (relay.process.pid, *relay.workers().values()):
         status = Path(f"/proc/{pid}/status").read_text()
@@ -666,4 +669,7 @@ def test_ports_below_1024_and_the_right_user(scratch: Path, make_relay: StartRel
         assert f"Gid:\t{user.pw_gid}\t{user.pw_gid}\t{user.pw_gid}\t{user.pw_gid}\n" in status
     os.kill(relay.workers()[1], signal.SIGKILL)
     wait_until(lambda: relay.output.count("started hostname=relay.test worker=1") == 2, "worker 1 is back")
+    with Talk(relay.address, relay.port) as talk:
+        talk.reply()
+        assert [talk.say(f"VRFY {name}@rights.test")[:3] for name in ("jean", "anne")] == ["250", "550"]
     assert relay.stop() in ENDED

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import mta.config.load
 from mta.config.load import load
 from mta.config.model import Config
 from mta.ground import Place
@@ -29,18 +30,42 @@ def configured(folder: Path, text: str = "") -> Config:
     return load(file)
 
 
-def test_orders_arrive_as_they_were_given_with_all_that_stands_in_other_files(tmp_path: Path) -> None:
+def test_orders_arrive_as_they_were_given_with_all_that_stands_in_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has become meanwhile of the files, of the folder that we are in, and of the machine's name."""
     (tmp_path / "directory.yml").write_text(DIRECTORY)
-    config = configured(tmp_path, 'directory: directory.yml\nroutes: [{to: "*", via: "smtp://hub.example.org:25"}]')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mta.config.load, "machine_name", lambda: "first.example.org")
+    (tmp_path / "mta.yml").write_text(
+        "spool: spool\ndirectory: directory.yml\n"
+        'routes: [{to: "*", via: "lmtp+unix:there"}]\nlisten: [{address: "unix:here"}]\n'
+    )
+    config = load(Path("mta.yml"))
     written = Orders(config, 3, b"key").write()
     (tmp_path / "directory.yml").unlink()
+    (tmp_path / "mta.yml").write_text("broken")
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(mta.config.load, "machine_name", lambda: "second.example.org")
     for _ in range(2):
         read = Orders.read(written)
         assert (read.workers, read.key) == (3, b"key")
-        assert (read.config.hostname, read.config.spool) == (config.hostname, config.spool)
-        assert read.config.listen == config.listen
-        assert read.config.directory_file.domains == config.directory_file.domains
+        assert read.config == config
+        assert read.config.hostname == "first.example.org"
+        assert read.config.spool == tmp_path / "spool"
+        assert read.config.listen[0].address.path == str(tmp_path / "here")
+        assert read.config.directory_file == config.directory_file
+        assert config.directory_file.domains
+        assert read.config.problem(("spool",), "x") == config.problem(("spool",), "x")
         assert read.config.routing().decide("", "a@b.test") == config.routing().decide("", "a@b.test")
+    os.close(written)
+
+
+def test_nobody_can_change_orders(tmp_path: Path) -> None:
+    written = Orders(configured(tmp_path), 2, b"key").write()
+    for change in (lambda: os.pwrite(written, b"{}", 0), lambda: os.ftruncate(written, 0)):
+        with pytest.raises(PermissionError):
+            change()
     os.close(written)
 
 
