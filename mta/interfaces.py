@@ -117,12 +117,16 @@ class Due(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """What opening a spool found. unknown: deliveries that were being tried when the last holder died."""
+    """What opening a spool found. unknown: deliveries that were being tried when the last holder died.
+
+    unwise: sentences about who could change what is in it.
+    """
 
     messages: int
     unknown: int
     removed_files: int
     destinations: int
+    unwise: tuple[str, ...] = ()
 
 
 class SpoolFull(Exception):

@@ -176,6 +176,9 @@ class Relay(MultiService):
         except SpoolBroken as error:
             raise CannotStart(str(error)) from error
         self.manager.start()
+        if not self._ground.place.number:  # of several, one says so
+            for warning in recovered.unwise:
+                self.log.event("alarm", why=warning)
         if self._certificates:
             for one in self._certificates.values():
                 for warning in one.warnings:

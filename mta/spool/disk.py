@@ -1,16 +1,20 @@
 """Disk: the few things that the spool asks of a file system, in one place so that a simulation can stand in for it.
 
-Every file is ours alone (0600, folders 0700) and is opened without following a link. Errors are `OSError`.
+Every file is ours alone (0600, folders 0700, whatever the umask is). It is opened without following a link, and what
+turns out to be no file, or one that has a second name elsewhere where there should be none, is not used. Errors are
+`OSError`.
 """
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 BLOCK = 64 * 1024
-_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last for what is no file, such as a pipe, to wait for nobody
 
 
 class File:
@@ -78,16 +82,22 @@ class Disk:
         if path.is_dir():
             return
         self.make_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFE)
+            try:
+                _own(descriptor, path.parent, 0o700)
+            finally:
+                os.close(descriptor)
         self.sync_folder(path.parent)
 
     def create(self, path: Path) -> File:
         """Begin a file that does not exist yet."""
-        return File(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        return File(_make(path, os.O_WRONLY))
 
     def read(self, path: Path) -> Iterator[bytes]:
         """The octets of a file, in blocks of up to 64 KiB. It is opened when the first one is asked for."""
-        descriptor = os.open(path, os.O_RDONLY | _SAFE)
+        descriptor = _open(path, os.O_RDONLY)
         try:
             while octets := os.read(descriptor, BLOCK):
                 yield octets
@@ -96,7 +106,10 @@ class Disk:
 
     def lock(self, path: Path) -> Lock:
         """The lock that goes by the name of this file; the file is made if need be."""
-        return Lock(_open(path, os.O_RDWR | os.O_CREAT))
+        try:
+            return Lock(_make(path, os.O_RDWR))
+        except FileExistsError:
+            return Lock(_open(path, os.O_RDWR, names=1))
 
     def names(self, folder: Path) -> list[str]:
         """The names in a folder; none where there is no such folder."""
@@ -108,6 +121,13 @@ class Disk:
     def exists(self, path: Path) -> bool:
         """Is there anything by this name?"""
         return os.path.lexists(path)
+
+    def status(self, path: Path) -> os.stat_result | None:
+        """What stands by this name, a link itself where it is one; None where there is nothing."""
+        try:
+            return os.lstat(path)
+        except FileNotFoundError:
+            return None
 
     def unlink(self, path: Path) -> None:
         """Remove a file; that it has gone already is no error."""
@@ -137,14 +157,32 @@ class Disk:
         return figures.f_bavail * figures.f_frsize
 
 
-def _open(path: Path, flags: int) -> int:
-    """Open or make a file. Root (the command of an operator) gives what it makes to the owner of the folder."""
-    descriptor = os.open(path, flags | _SAFE, 0o600)
-    if os.geteuid() == 0:
-        try:
-            owner = path.parent.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        except OSError:
-            os.close(descriptor)
-            raise
+def _make(path: Path, flags: int) -> int:
+    """Make a file that is not there yet, and open it."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+    try:
+        _own(descriptor, path.parent, 0o600)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _open(path: Path, flags: int, names: int | None = None) -> int:
+    """Open a file. names: how many it may have; None for any number, as while it is being moved."""
+    descriptor = os.open(path, flags | _SAFE)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and names in (None, found.st_nlink):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EMLINK, "it has a second name somewhere", str(path))
+    raise OSError(errno.EINVAL, "it is no file", str(path))
+
+
+def _own(descriptor: int, folder: Path, mode: int) -> None:
+    """Have what was just made be private. Root (the command of an operator) gives it to the owner of the folder."""
+    os.fchmod(descriptor, mode)
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)

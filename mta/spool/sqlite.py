@@ -23,6 +23,7 @@ from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
 from mta.spool.batches import Committer
 from mta.spool.copier import Copier
+from mta.spool.custody import examine
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.keeping import Kept, keep, unkeep
@@ -186,6 +187,7 @@ class SqliteSpool:
     def _start(self) -> Recovered:
         folder, worker = self._folder, self._worker
         folder.disk.make_folder(folder.path)
+        unwise = examine(folder.path, folder.disk)
         self._locks.append(folder.hold(worker, self._holder))
         self._write_lock = folder.write_lock(worker)
         self._locks.append(self._write_lock)
@@ -214,7 +216,7 @@ class SqliteSpool:
         self._begin(store)
         messages = kept.messages + sum(one.messages for one in self._leftovers)
         unknown += sum(one.unknown for one in self._leftovers)
-        return Recovered(messages, unknown, removed, destinations)
+        return Recovered(messages, unknown, removed, destinations, tuple(unwise))
 
     def _take_leftovers(self, store: Store) -> None:
         """The files of workers that there are no more are shared out among those that there are."""
