@@ -27,9 +27,11 @@ def examine(folder: Path, disk: Disk) -> list[str]:
     found = disk.status(folder)
     if found is None:
         raise SpoolBroken(f"the spool {folder} has gone")
-    trusted = {os.geteuid(), _ROOT} if os.geteuid() != _ROOT else {found.st_uid, _ROOT}
-    unwise = list(_examine(f"the spool {folder}", folder, found, trusted))
-    if os.geteuid() == _ROOT != found.st_uid:
+    us = os.geteuid()
+    # Root may use what belongs to the spool's owner; that owner has no use for files that root has not given away.
+    files_of = {us, found.st_uid} if us == _ROOT else {us}
+    unwise = list(_examine(f"the spool {folder}", folder, found, files_of | {_ROOT}))
+    if us == _ROOT != found.st_uid:
         owner = _name(found.st_uid)
         unwise.append(
             f"the spool {folder} belongs to {owner}, and this relay runs as root; start it with --uid {owner}"
@@ -38,7 +40,7 @@ def examine(folder: Path, disk: Disk) -> list[str]:
         found = disk.status(path)
         if found is not None:  # or else it has been removed just now
             _be_what_it_should(path, found, is_folder)
-            unwise += _examine(str(path), path, found, trusted)
+            unwise += _examine(str(path), path, found, files_of | ({_ROOT} if is_folder else set()))
     return unwise
 
 
@@ -68,8 +70,8 @@ def _examine(what: str, path: Path, found: os.stat_result, trusted: set[int]) ->
     us = _name(os.geteuid())
     if found.st_uid not in trusted:
         raise SpoolBroken(
-            f"{what} belongs to {_name(found.st_uid)}, and this relay runs as {us}; start it as the former, "
-            f"or say: chown {us} {path}"
+            f"{what} belongs to {_name(found.st_uid)}, and this relay runs as {us}; "
+            f"if it is to be this relay's, say: chown {us} {path}"
         )
     if found.st_mode & stat.S_IWOTH:
         raise SpoolBroken(f"{what} can be written by everybody on this machine; say: chmod go-w {path}")

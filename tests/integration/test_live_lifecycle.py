@@ -144,6 +144,19 @@ def test_port_25_is_bound_before_privileges_are_dropped(
     assert relay.stop() in ENDED
 
 
+def test_a_spool_that_everybody_can_write_ends_the_start_and_one_of_a_group_is_told(make_relay: StartRelay) -> None:
+    relay = make_relay()
+    relay.spool.mkdir()
+    relay.spool.chmod(0o777)
+    relay.process.start()
+    assert relay.process.wait(within=20) == 1
+    assert f"mta: the spool {relay.spool} can be written by everybody on this machine; say: chmod go-w" in relay.output
+    relay.spool.chmod(0o770)
+    relay.start()
+    assert f'alarm why="the spool {relay.spool} can be written by a group; say: chmod g-w ' in relay.output
+    assert relay.stop() in ENDED
+
+
 def test_a_second_relay_on_the_same_spool_is_refused_by_name(start_relay: StartRelay, make_relay: StartRelay) -> None:
     first = start_relay()
     second = make_relay(spool=str(first.spool))

@@ -179,8 +179,10 @@ def test_what_belongs_to_somebody_else_is_refused(spool: Path, name: str, as_use
         examine(spool, Owned({name: STRANGER}))
 
 
-def test_root_is_trusted(spool: Path, as_user: None) -> None:
-    assert examine(spool, Owned({"spool": 0})) == []
+def test_root_is_trusted_with_folders_but_its_files_are_of_no_use(spool: Path, as_user: None) -> None:
+    assert examine(spool, Owned({"spool": 0, "content": 0})) == []
+    with pytest.raises(SpoolBroken, match=r"queue-0\.db belongs to root"):
+        examine(spool, Owned({"queue-0.db": 0}))
 
 
 def test_root_is_told_whose_spool_it_uses(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,10 +150,15 @@ class Relay:
             0.3,
         )
 
-    def workers(self) -> dict[int, int]:
+    def pid_behind(self) -> int:
+        """The process id of the relay itself, where it was started by a program that stands in front of it."""
+        [pid] = _children(self.process.pid)
+        return pid
+
+    def workers(self, supervisor: int = 0) -> dict[int, int]:
         """The process ids of its workers, by number: each holds the lock of its queue file."""
         held = {}
-        for parent in _children(self.process.pid):
+        for parent in _children(supervisor or self.process.pid):
             for one in _children(parent):
                 with contextlib.suppress(OSError):
                     for opened in Path(f"/proc/{one}/fd").iterdir():
