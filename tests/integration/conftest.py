@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers.books import FIGURES
 from peers.daemon import Relay, StartRelay, running_relay
 from peers.dovecot import Dovecot, running_dovecot
 from peers.ground import Loopback, Process, free_port, needs_port_25
@@ -27,6 +28,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             tail = process.output[-12_000 if process.name.startswith("relay") else -1_500 :]
             report.sections.append((f"output of {process.name}", tail))
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The books of the soaks are the last that is printed."""
+    for figures in FIGURES:
+        print(figures)
 
 
 @pytest.fixture(scope="session")

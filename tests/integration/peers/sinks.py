@@ -63,6 +63,7 @@ class Sink:
     one_message_a_session: bool = False
     transactions: list[Transaction] = field(default_factory=list)
     connections: list[float] = field(default_factory=list)
+    delay: Callable[[str], float] = lambda event: 0.0  # seconds until an event is answered
     refused: list[tuple[str, str]] = field(default_factory=list)
     """What was answered with 4yz or 5yz, as (event, reply)."""
     commands: list[str] = field(default_factory=list)
@@ -146,10 +147,23 @@ class _Session(asyncio.Protocol):
             return ""
         if answer[0] in "45":
             self.sink.refused.append((f"{event} {subject}".strip(), answer))
+        if wait := self.sink.delay(event):
+            self.deaf = True
+            asyncio.get_running_loop().call_later(wait, self.give_late, event, answer)
+        else:
+            self.write(event, answer)
+        return answer
+
+    def give_late(self, event: str, answer: str) -> None:
+        """Give an answer that has waited, and go on with what has come meanwhile."""
+        self.deaf = False
+        self.write(event, answer)
+        self.data_received(b"")
+
+    def write(self, event: str, answer: str) -> None:
         self.transport.write(answer.encode() + b"\r\n")
         if answer.startswith("421") or event == "QUIT":
             self.hang_up()
-        return answer
 
     def hang_up(self) -> None:
         self.transport.close()
