@@ -1,4 +1,9 @@
-"""Poller: Twisted's epoll reactor without the logging context around every event, and with an end to each turn.
+"""Poller: Twisted's epoll reactor, undisturbed by a clock that is set, without the logging context around every event,
+and with an end to each turn.
+
+Twisted's timers ring at a time of day. Where the machine's clock is set back by a day, all of them would be a day late
+and nothing would go on; where it is set forward, all time limits would be over. So they are set with it: what was
+to be in ten seconds is in ten seconds. What has a time of day of its own, as the next try of a message has, keeps it.
 
 That context says in Twisted's own log which connection a line is about. Our log has that in the line; and ten events
 a message cost 4 % of a relay's CPU. What goes wrong in an event is logged, and its connection closed, one layer below.
@@ -6,8 +11,7 @@ tests/net/test_poller.py fails when Twisted does more in that place than it did.
 
 The end of a turn is when all events have been handled that there were. It is idle when there are no others yet: the
 time to do together what many events have asked for one by one, such as a commit. A busy relay then commits for more of
-its sessions at once, and an idle one waits for nobody. Twisted has timers for that, which a clock that is set back
-would hold up, and a pipe to itself.
+its sessions at once, and an idle one waits for nobody. Twisted has timers for that, and a pipe to itself.
 """
 
 import errno
@@ -15,7 +19,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from select import EPOLLIN
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -27,6 +31,8 @@ from twisted.python import log
 Call = Callable[[], None]
 
 _FOR_EVER = -1
+_TRIFLE = 0.001  # seconds that it may be wrong by
+_STEP = 1.0  # seconds that no clock gains or loses by itself from one turn to the next
 _SOON = 0.005  # seconds after which what waits for an idle moment is done in a busy one
 _log = Logger()
 
@@ -38,6 +44,7 @@ class Poller(EPollReactor):
         self._last: list[Call] = []
         self._idle: list[Call] = []
         self._latest = 0.0
+        self._ahead = time() - monotonic()  # from what measures time that passes, and cannot be set, to the time of day
         super().__init__()
 
     def at_turn_end(self, call: Call) -> None:
@@ -52,13 +59,15 @@ class Poller(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, so many seconds at the longest (None for ever), and have them handled."""
-        wait = 0 if self._last or self._idle else _FOR_EVER if timeout is None else timeout
+        was_set = self._follow_clock()  # then nobody knows how long to wait
+        wait = 0 if was_set or self._last or self._idle else _FOR_EVER if timeout is None else timeout
         try:
             events = self._poller.poll(wait, len(self._selectables))
         except OSError as error:
             if error.errno == errno.EINTR:
                 return
             raise
+        self._follow_clock()  # before timers are looked at
         for descriptor, event in events:
             selectable = self._selectables.get(descriptor)
             if selectable is None:
@@ -73,6 +82,28 @@ class Poller(EPollReactor):
         if self._idle and (not events or monotonic() >= self._latest):
             calls, self._idle = self._idle, []
             _do(calls)
+
+    def seconds(self) -> float:
+        """Seconds since 1970: the time of day when the clock was last looked at, and what has passed since.
+
+        So it is that of the timers, wherever in a turn the clock is set.
+        """
+        return monotonic() + self._ahead
+
+    def _follow_clock(self) -> bool:
+        """Where the machine's clock was set, set all timers likewise. Was it?"""
+        ahead = time() - monotonic()
+        step = ahead - self._ahead
+        if -_TRIFLE < step < _TRIFLE:
+            return False
+        self._ahead = ahead
+        if -_STEP < step < _STEP:
+            return False
+        for call in (*self._pendingTimedCalls, *self._newTimedCalls):
+            call.time += step  # by the same for all of them, so that they stay in their order
+        way = "forward" if step > 0 else "back"
+        _log.warn("the clock was set {way} by {seconds:.0f} s; time limits are kept", way=way, seconds=abs(step))
+        return True
 
     def _read(self, connection: Connection) -> None:
         """What most events come to: as in `_doReadOrWrite`, for a connection, which knows whether it is open."""

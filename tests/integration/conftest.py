@@ -32,9 +32,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The books of the soaks are the last that is printed."""
-    for figures in FIGURES:
-        print(figures)
+    """The books of the soaks are the last that is printed; all other runs end with pytest's summary."""
+    if config.getoption("markexpr") == "soak":
+        for figures in FIGURES:
+            print(figures)
 
 
 @pytest.fixture(scope="session")

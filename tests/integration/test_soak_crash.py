@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import pytest
 from peers.books import FIGURES, Books, content_of, mark_in
 from peers.clients import QUEUED, Talk
+from peers.crowd import fill
 from peers.daemon import Relay, StartRelay
 from peers.ground import greets, wait_until
 from peers.knot import Dns
@@ -104,6 +105,10 @@ class Client(threading.Thread):
     @property
     def _is_done(self) -> bool:
         return len(self._books.accepted) >= self._enough
+
+    def stop(self) -> None:
+        """Send no more, however many there are."""
+        self._enough = 0
 
     def run(self) -> None:
         while not self._is_done:
@@ -209,6 +214,32 @@ def test_a_hundred_kills_in_a_hundred_thousand_messages(
     assert len(books.accepted) >= MESSAGES
     relay.wait_until_empty(within=900)
     balance(books, executioner, relay, sum(mood.dropped for mood in moods[:2]), workers)
+
+
+@pytest.mark.parametrize("queued", [5_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_it_greets_within_two_seconds_after_a_kill_however_much_is_queued(make_relay: StartRelay, queued: int) -> None:
+    relay = make_relay(routes=[{"to": "gone.test", "via": "discard"}], dns={"nameservers": ["127.0.0.1:9"]})
+    fill(relay.spool, queued, 1_000)
+    relay.start()
+    books = Books(("gone.test",), doomed=0.0)
+    clients = [Client(relay, books, number, 10**9) for number in range(4)]
+    for client in clients:
+        client.start()
+    wait_until(lambda: len(books.accepted) > 200, "it is at work")
+    relay.kill()
+    for client in clients:
+        client.stop()
+        client.join(10)
+    times = []
+    for _ in range(3):  # the machine may have other things to do
+        begun = time.monotonic()
+        relay.process.start()
+        wait_until(lambda: greets(relay.address, relay.port), "the relay greets", 30, 0.005)
+        times.append(time.monotonic() - begun)
+        assert relay.queue("--limit", "0")["totals"]["messages"] >= queued
+        relay.kill()
+    FIGURES.append(f"killed with {queued:,} queued: it greets after {', '.join(f'{one:.2f}' for one in times)} s")
+    assert min(times) < 2.0
 
 
 def balance(books: Books, executioner: Executioner, relay: Relay, dropped: int, workers: int) -> None:

@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.tcp import Connection
 
@@ -20,6 +21,8 @@ KNOWN = {
     Connection.doRead: "3bf7dd85f12150c8",
     Connection._dataReceived: "72d93f920d437aea",
     FileDescriptor.loseConnection: "2962b366dddd2f53",
+    ReactorBase.runUntilCurrent: "0acc71ffa492f607",
+    ReactorBase.timeout: "dbaf0d217b763fe9",
 }
 
 
@@ -231,3 +234,36 @@ def test_what_waits_for_an_idle_moment_is_done_soon_in_a_busy_one() -> None:
         """
     )
     assert said == "soon True\n"
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_timers_are_set_with_the_clock(step: int) -> None:
+    """Those that wait, and those that were made in this very turn; in their order, and none before its time."""
+    said = run(
+        f"""
+        import time
+        from mta.net import poller
+        reactor = poller.the_reactor()
+        ahead = 0
+        poller.time = lambda: time.time() + ahead
+        begun = time.monotonic()
+
+        def later(name, seconds):
+            reactor.callLater(seconds, lambda: print(name, round((time.monotonic() - begun) / 0.3)))
+
+        def set_clock():
+            global ahead
+            later("made before", 0.6)
+            ahead = {step}
+            later("made after", 0.6)
+            reactor.callLater(0, lambda: print(round(reactor.seconds() - time.time())))
+
+        later("last", 1.2)
+        later("first", 0.3)
+        reactor.callLater(0.05, set_clock)
+        reactor.callLater(1.5, reactor.stop)
+        reactor.run()
+        print(round((time.monotonic() - begun) / 0.3))
+        """
+    )
+    assert said.splitlines() == [str(step), "first 1", "made before 2", "made after 2", "last 4", "5"]
