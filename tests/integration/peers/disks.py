@@ -64,6 +64,10 @@ class Mounted:
     def unmount(self) -> None:
         _run("umount", self.folder)
 
+    def forget(self) -> None:
+        """It goes away as soon as nobody uses it any more."""
+        _run("umount", "--lazy", self.folder)
+
     def turn_read_only(self) -> None:
         """As the kernel does when it finds a mistake on the device: what is open is not spared."""
         [device] = [
