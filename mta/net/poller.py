@@ -31,7 +31,7 @@ from twisted.python import log
 Call = Callable[[], None]
 
 _FOR_EVER = -1
-_TRIFLE = 0.001  # seconds that it may be wrong by
+_TRIFLE = 0.001  # seconds that our time of day may be wrong by
 _STEP = 1.0  # seconds that no clock gains or loses by itself from one turn to the next
 _SOON = 0.005  # seconds after which what waits for an idle moment is done in a busy one
 _log = Logger()
@@ -59,15 +59,15 @@ class Poller(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, so many seconds at the longest (None for ever), and have them handled."""
-        was_set = self._follow_clock()  # then nobody knows how long to wait
-        wait = 0 if was_set or self._last or self._idle else _FOR_EVER if timeout is None else timeout
+        wait = 0 if self._last or self._idle else _FOR_EVER if timeout is None else timeout
         try:
             events = self._poller.poll(wait, len(self._selectables))
         except OSError as error:
             if error.errno == errno.EINTR:
                 return
             raise
-        self._follow_clock()  # before timers are looked at
+        if not -_TRIFLE < time() - monotonic() - self._ahead < _TRIFLE:
+            self._follow_clock()  # now, when nobody is at work whose idea of the time could be another one
         for descriptor, event in events:
             selectable = self._selectables.get(descriptor)
             if selectable is None:
@@ -90,20 +90,16 @@ class Poller(EPollReactor):
         """
         return monotonic() + self._ahead
 
-    def _follow_clock(self) -> bool:
-        """Where the machine's clock was set, set all timers likewise. Was it?"""
-        ahead = time() - monotonic()
-        step = ahead - self._ahead
-        if -_TRIFLE < step < _TRIFLE:
-            return False
-        self._ahead = ahead
+    def _follow_clock(self) -> None:
+        """Take over the time of day, and where the machine's clock was set, set all timers likewise."""
+        step = time() - self.seconds()
+        self._ahead += step
         if -_STEP < step < _STEP:
-            return False
+            return
         for call in (*self._pendingTimedCalls, *self._newTimedCalls):
             call.time += step  # by the same for all of them, so that they stay in their order
         way = "forward" if step > 0 else "back"
         _log.warn("the clock was set {way} by {seconds:.0f} s; time limits are kept", way=way, seconds=abs(step))
-        return True
 
     def _read(self, connection: Connection) -> None:
         """What most events come to: as in `_doReadOrWrite`, for a connection, which knows whether it is open."""
