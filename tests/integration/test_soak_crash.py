@@ -26,9 +26,9 @@ from peers.ground import greets, wait_until
 from peers.knot import Dns
 from peers.sinks import DROP, MakeSink, Sink, Transaction
 
-CLIENTS = 10
 pytestmark = pytest.mark.soak
 
+CLIENTS = 10
 DOMAINS = 8
 DOOMED = 0.05  # of the recipients
 RETRY = ["1s", "2s", "3s"]
