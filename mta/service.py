@@ -58,6 +58,7 @@ from mta.transports.smtp import SmtpTransport
 
 GRACE = 10.0  # seconds that transactions and deliveries in flight have when the relay is stopped
 RENEWAL = 10.0  # seconds between two looks whether certificates have changed
+TICKETS = 3600.0  # seconds for which TLS sessions of clients are resumed with the same key
 FAREWELL = 2.0  # seconds that next hops have after that to answer QUIT, before connections are cut
 
 _logger = Logger()
@@ -151,7 +152,8 @@ class Relay(MultiService):
         )
         self._listeners = [self._listener(number, entry) for number, entry in enumerate(config.listen)]
         self._renewal = LoopingCall(self._renew)
-        self._renewal.clock = reactor
+        self._tickets = LoopingCall(self._renew_tickets)
+        self._renewal.clock = self._tickets.clock = reactor
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
@@ -184,6 +186,7 @@ class Relay(MultiService):
                 for warning in one.warnings:
                     self.log.event("alarm", why=warning)
             self._renewal.start(RENEWAL, now=False)
+            self._tickets.start(TICKETS, now=False)
         found = {"queued": recovered.messages, "unknown": recovered.unknown}
         self.log.event("started", hostname=self.config.hostname, worker=self._ground.place.mark(), **found)
         super().startService()
@@ -193,8 +196,9 @@ class Relay(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._renewal.running:
-            self._renewal.stop()
+        for call in (self._renewal, self._tickets):
+            if call.running:
+                call.stop()
         self._porch.close()
         await gatherResults([listener.close() for listener in self._listeners])
         ends = [self.door.close(GRACE), self.manager.stop(GRACE)]
@@ -298,6 +302,11 @@ class Relay(MultiService):
                     self.log.event("certificate", file=str(self.config.tls.certificate), why="read again")
             except TlsProblem as problem:
                 self.log.event("alarm", why=f"{problem}; the certificate that was in use stays in use")
+
+    def _renew_tickets(self) -> None:
+        """Have no key outlive its sessions by much."""
+        for one in self._certificates.values():
+            one.renew_tickets()
 
     def _end_at_once(self) -> None:
         """The spool cannot be written any more, whatever is done: say why, and end the process."""

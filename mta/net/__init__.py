@@ -1,6 +1,6 @@
 """Small things over Twisted's transports that several rooms share.
 
-`tls` shows certificates, `client_tls` judges those of others, `certificates` reads them; `proxied` reads PROXY headers;
-`eager` sends at once when nothing is queued; `local` knows this machine's addresses; `version` tells whether a file has
-changed; `threads` does what blocks; `poller` is the reactor.
+`tls` shows certificates, `client_tls` judges those of others, `certificates` reads them, `resumption` keeps TLS
+sessions; `proxied` reads PROXY headers; `eager` sends at once when nothing is queued; `local` knows this machine's
+addresses; `version` tells whether a file has changed; `threads` does what blocks; `poller` is the reactor.
 """

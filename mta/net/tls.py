@@ -9,18 +9,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography.x509 import Certificate
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from mta.net.certificates import TlsProblem, check_key, load_certificates, load_key, personal_names
+from mta.net.certificates import PrivateKey, TlsProblem, check_key, load_certificates, load_key, personal_names
 from mta.net.version import Version, version_of
 
-__all__ = ["ServerTls", "TlsProblem", "certificate_names", "describe", "start"]
+__all__ = ["ServerTls", "TlsProblem", "certificate_names", "connection_of", "describe", "start"]
+
+SESSIONS_LAST = 3600  # seconds for which a client may resume one
 
 _NONE: Mapping[str, tuple[Path, Path]] = {}
 _PROTOCOLS = frozenset({b"smtp", b"esmtp"})
+
+
+class _Identity(NamedTuple):
+    """What was read from the files of a certificate: file, the chain, its first one's key."""
+
+    file: Path
+    chain: list[Certificate]
+    key: PrivateKey
 
 
 class _State(NamedTuple):
@@ -37,6 +48,11 @@ class ServerTls:
     certificate, key: files in PEM, the certificate first in its file, those that lead to its authority behind it.
     others: for clients that ask for these host names (SNI). client_ca: a file with the authorities of certificates
     that clients may show. warnings: what is wrong with the certificates and does not keep them from being used.
+
+    Clients may resume sessions by tickets, which only a context of this object can read: its key is in memory alone,
+    and is a new one after `renew_tickets`. A resumed session has no certificates, and OpenSSL reads a ticket before it
+    tells which name the client asks for. So there are no tickets where certificates of clients count, nor where they
+    depend on the name (RFC 6066 3 forbids to resume under another one).
     """
 
     def __init__(
@@ -51,6 +67,7 @@ class ServerTls:
         self._others = {name.lower(): files for name, files in others.items()}
         self._client_ca = client_ca
         self.warnings: tuple[str, ...] = ()
+        self._resumes = client_ca is None and not others
         self._seen = self._look()
         self._state = self._load()
 
@@ -70,6 +87,14 @@ class ServerTls:
         self._state = self._load()
         return True
 
+    def renew_tickets(self) -> None:
+        """Forget the key of the tickets that were given out: whoever comes with one of them gets a full handshake.
+
+        To be called at least as often as an hour: who steals a key can read what was recorded of all its sessions.
+        """
+        if self._resumes:
+            self._state = _State(self._context(self._usual_identity), {})
+
     def connection(self) -> SSL.Connection:
         """A connection that waits for its client's first octet."""
         connection = _ServerConnection(self._state.usual, None)
@@ -83,34 +108,31 @@ class ServerTls:
         return [version_of(file) for file in (*files, *([self._client_ca] if self._client_ca else []))]
 
     def _load(self) -> _State:
-        warnings: list[str] = []
-        state = _State(
-            self._context(*self._usual, warnings),
-            {name: self._context(*files, warnings) for name, files in self._others.items()},
-        )
-        self.warnings = tuple(warnings)
+        usual = _identity(*self._usual)
+        others = {name: _identity(*files) for name, files in self._others.items()}
+        state = _State(self._context(usual), {name: self._context(other) for name, other in others.items()})
+        self._usual_identity = usual
+        self.warnings = tuple(warning for one in (usual, *others.values()) for warning in _warnings(one))
         return state
 
-    def _context(self, certificate: Path, key: Path, warnings: list[str]) -> SSL.Context:
-        chain = load_certificates(certificate)
-        private = load_key(key)
-        check_key(certificate, chain, key, private)
-        if chain[0].not_valid_after_utc < datetime.now(UTC):
-            day = chain[0].not_valid_after_utc.date()
-            warnings.append(f"{certificate}: the certificate has expired on {day}; clients may refuse it: renew it")
+    def _context(self, identity: _Identity) -> SSL.Context:
+        """Raises `TlsProblem`."""
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        # No session is resumed: a client's certificate would not be looked at again, and few come back so soon.
-        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # of sessions without tickets: their memory would be ours
+        if self._resumes:
+            context.set_timeout(SESSIONS_LAST)
+        else:
+            context.set_options(SSL.OP_NO_TICKET)
         try:
-            context.use_certificate(chain[0])
-            for other in chain[1:]:
+            context.use_certificate(identity.chain[0])
+            for other in identity.chain[1:]:
                 context.add_extra_chain_cert(other)
-            context.use_privatekey(private)
+            context.use_privatekey(identity.key)
             context.check_privatekey()
         except SSL.Error as error:
-            raise TlsProblem(f"{certificate}: OpenSSL does not take it: {reason_of(error)}; get a new one") from error
+            raise TlsProblem(f"{identity.file}: OpenSSL does not take it: {reason_of(error)}; get a new one") from error
         if self._client_ca is not None:
             _trust(context, self._client_ca)
         # On each of them, since it may be asked a second time, after the choice (TLS 1.3's HelloRetryRequest).
@@ -144,6 +166,21 @@ class _Creator:
         return self._tls.connection()
 
 
+def _identity(certificate: Path, key: Path) -> _Identity:
+    """Read a certificate and its key. Raises `TlsProblem`."""
+    identity = _Identity(certificate, load_certificates(certificate), load_key(key))
+    check_key(certificate, identity.chain, key, identity.key)
+    return identity
+
+
+def _warnings(identity: _Identity) -> list[str]:
+    """What is wrong with a certificate that can be used."""
+    expires = identity.chain[0].not_valid_after_utc
+    if expires >= datetime.now(UTC):
+        return []
+    return [f"{identity.file}: the certificate has expired on {expires.date()}; clients may refuse it: renew it"]
+
+
 def start(transport: Any, creator: IOpenSSLServerConnectionCreator, producer: Any = None) -> None:
     """Begin TLS on a server's connection, behind what has been written; its protocol's `handshakeCompleted` says when
     it is there, and if it fails the connection is lost.
@@ -162,7 +199,7 @@ def start(transport: Any, creator: IOpenSSLServerConnectionCreator, producer: An
 
 def describe(transport: Any) -> str:
     """Protocol and cipher of a connection, as "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" in the clear."""
-    connection = _connection(transport)
+    connection = connection_of(transport)
     cipher = connection.get_cipher_name() if connection is not None else None
     return f"{connection.get_protocol_version_name()} {cipher}" if connection is not None and cipher else ""
 
@@ -172,7 +209,7 @@ def certificate_names(transport: Any) -> tuple[str, ...]:
 
     () where it showed none, or one that no authority of `client_ca` has signed.
     """
-    connection = _connection(transport)
+    connection = connection_of(transport)
     if not (isinstance(connection, _ServerConnection) and connection.shown and connection.is_trusted):
         return ()
     certificate = connection.get_peer_certificate(as_cryptography=True)
@@ -187,7 +224,8 @@ def reason_of(error: SSL.Error) -> str:
     return str(queue[-1][-1]) if queue else "the other side ended it"
 
 
-def _connection(transport: Any) -> SSL.Connection | None:
+def connection_of(transport: Any) -> SSL.Connection | None:
+    """OpenSSL's side of a transport; None in the clear, and when the connection is gone."""
     handle = transport.getHandle() if hasattr(transport, "getHandle") else None
     return handle if isinstance(handle, SSL.Connection) else None
 

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mta.interfaces import ILogins
 from mta.net.client_tls import ClientTls
+from mta.net.resumption import SessionCache
 from mta.policy.routing import Hop
 from mta.policy.security import may_fall_back, security
 from mta.smtp.asking import Peer
@@ -52,6 +53,7 @@ class Opener:
         self._tls = tls or ClientTls()
         self._logins = logins
         self._broken = BrokenTls(clock)
+        self._resumable = SessionCache(clock.seconds)
 
     async def open(self, place: Place, hop: Hop, lmtp: bool, until: float) -> Opened:
         """A session with the server at a place. until: the latest end, in seconds since 1970.
@@ -76,15 +78,24 @@ class Opener:
         return Opened(session, answer)
 
     async def _open(
-        self, place: Place, wanted: Security, lmtp: bool, until: float
+        self, place: Place, wanted: Security, lmtp: bool, until: float, resume: bool = True
     ) -> tuple[Session, Peer | Unprotected | Ending]:
-        """One connection."""
+        """One connection. resume: go on with an earlier TLS session if there is one; if that may be what failed, a
+        second connection has a full handshake, so that nothing is worse than it would have been without."""
         handshake = None
         if wanted.implicit or wanted.wanted:
-            handshake = self._tls.handshake(place.host or place.address, wanted.verified)
+            shelf = self._resumable.shelf((place, wanted)) if resume else None
+            handshake = self._tls.handshake(place.host or place.address, wanted.verified, shelf)
         session = self._connector.open(place, handshake)
         answer = await session.hold(open_up(self._hostname, lmtp, wanted), until)
+        if handshake is None:
+            return session, answer
+        if isinstance(answer, Unprotected) and handshake.offered and not self._connector.is_closed:
+            handshake.forget_sessions()
+            session.leave()
+            return await self._open(place, wanted, lmtp, until, resume=False)
         if isinstance(answer, Peer) and session.tls:
+            handshake.keep_session(session.transport)
             answer = answer._replace(tls=session.tls, verified=wanted.verified)
         return session, answer
 

@@ -27,7 +27,7 @@ from mta.policy.routing import Hop, Via
 from mta.transports.connector import Connector
 from mta.transports.fitting import Fitter
 from mta.transports.opener import Opener
-from mta.transports.pool import Pool
+from mta.transports.pool import Pool, PoolLimits
 from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
 
@@ -46,6 +46,7 @@ message_size_limit = 50000000
 """
 # Behind each port another way to have TLS, or a login, or to fail at it.
 SERVICES = {
+    "talkative": "-o smtpd_tls_loglevel=2",
     "implicit": "-o smtpd_tls_wrappermode=yes",
     "old": "-o smtpd_tls_mandatory_protocols=TLSv1 -o smtpd_tls_protocols=TLSv1",
     "lacking": "-o smtpd_tls_CAfile={folder}/none.pem",
@@ -185,6 +186,15 @@ class LiveTlsTest(TestCase):
     async def test_a_verified_certificate(self) -> None:
         tried = await self.delivered("usual", tls="verify")
         assert tried.tls == "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified for mx.post.test"
+
+    async def test_sessions_are_resumed(self) -> None:
+        """Postfix gives no new ticket to who resumes, and no ticket of TLS 1.3 is used twice."""
+        self.pool._limits = PoolLimits(messages=1)
+        for resumed in (False, True, False, True):
+            before = len(self.upstreams.postfix.log)
+            tried = await self.delivered("talkative", tls="verify")
+            assert tried.tls == "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified for mx.post.test"
+            assert ("Reusing old session (RFC 5077 session ticket)" in self.upstreams.postfix.log[before:]) is resumed
 
     async def test_the_certificate_of_another_host(self) -> None:
         reply = await self.put_off("usual", host="other.post.test", tls="verify")

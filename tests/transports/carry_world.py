@@ -24,6 +24,7 @@ from mta.interfaces import IContent
 from mta.message.envelope import Envelope, Recipient
 from mta.message.outcome import Carried
 from mta.net.client_tls import ClientHandshake, ClientTls
+from mta.net.resumption import Shelf
 from mta.policy.exchangers import Exchanger
 from mta.policy.routing import Hop, Via
 from mta.smtp.reply import Reply
@@ -54,8 +55,8 @@ class Server:
     `CONTENT` is what it says on having read the end of the content (LMTP: several lines in one string), `BLOCK` what
     it does for each piece of content before, `GREETING` what it begins with. `messages`: contents it has said 2yz to,
     with the paths. `heard`: all command lines. `connections`: how many there were; `open`: how many there are.
-    `tls`: what becomes of a handshake: TLS_WORKS, or TLS_SILENT, or why it fails; `implicit`: it comes first;
-    `lingers`: it never answers the goodbye of TLS.
+    `tls`: what becomes of a handshake: TLS_WORKS, or TLS_SILENT, or why it fails; `resumes`: may it go on with an
+    earlier session, or does that break it; `implicit`: it comes first; `lingers`: it never answers the goodbye of TLS.
     """
 
     def __init__(self, pipelining: bool = True, **script: Script) -> None:
@@ -80,6 +81,7 @@ class Server:
         self.heard: list[str] = []
         self.conversations: list[Conversation] = []
         self.tls = TLS_WORKS
+        self.resumes = True
         self.implicit = False
         self.lingers = False
 
@@ -222,7 +224,9 @@ class Wire:
     def startTLS(self, handshake: Any) -> None:
         """What the server says in the clear from now on is no part of a handshake."""
         server = self.conversation.server
-        if server.tls == TLS_WORKS:
+        if handshake.offered and not server.resumes:
+            self.broken(SSL.Error([("SSL routines", "", "binder does not verify")]))
+        elif server.tls == TLS_WORKS:
             self.clock.callLater(0, self._encrypted)
         elif server.tls != TLS_SILENT:
             self.broken(SSL.Error([("SSL routines", "", server.tls)]))
@@ -269,23 +273,34 @@ class Wire:
 
 
 class ScriptedHandshake(ClientHandshake):
-    """Judges certificates as it is told to."""
+    """Judges certificates as it is told to, and keeps sessions that have nothing in them."""
+
+    def __init__(self, host: str, verify: bool, shelf: Shelf | None) -> None:
+        super().__init__(cast(Any, None), host, verify, shelf)
+        self._resumed = shelf.take() if shelf is not None else None
+
+    def keep_session(self, transport: Any) -> None:
+        if self._shelf is not None:
+            self._shelf.keep(cast(Any, object()))
 
     def described(self, transport: Any) -> str:
         return f"TLSv1.3 CIPHER, certificate {'verified for ' + self._host if self.verified else 'not verified'}"
 
 
 class ScriptedTls(ClientTls):
-    """TLS without octets. `wrong`: hosts with a certificate that is not theirs. `asked`: what was to be verified."""
+    """TLS without octets. `wrong`: hosts with a certificate that is not theirs. `asked`: what was to be verified.
+    `offered`: was a session to be resumed?"""
 
     def __init__(self) -> None:
         super().__init__()
         self.wrong: set[str] = set()
         self.asked: list[tuple[str, bool]] = []
+        self.offered: list[bool] = []
 
-    def handshake(self, host: str, verify: bool) -> ClientHandshake:
+    def handshake(self, host: str, verify: bool, shelf: Shelf | None = None) -> ClientHandshake:
         self.asked.append((host, verify))
-        handshake = ScriptedHandshake(cast(Any, None), host, verify)
+        handshake = ScriptedHandshake(host, verify, shelf)
+        self.offered.append(handshake.offered)
         if verify and host in self.wrong:
             handshake.fault = f"the certificate is for a.example; not for {host}"
         handshake.verified = verify and host not in self.wrong

@@ -1,10 +1,12 @@
 """Sessions with as much TLS as the hop has to have, and logins: which policy comes to what, and what is told of it."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from carry_world import HANG_UP, HOP, LETTER, SILENT, TLS_SILENT, Server, World
+from carry_world import HANG_UP, HOP, LETTER, SILENT, TLS_SILENT, Letter, Server, World, envelope_to
+from twisted.internet.defer import gatherResults
 
+from mta.interfaces import IContent
 from mta.message.outcome import Carried, Result
 from mta.policy.routing import Hop, Via
 from mta.smtp import limits
@@ -355,3 +357,34 @@ def test_what_is_remembered_is_bounded() -> None:
     assert broken.why("host1") == "wrong version number"
     world.run(REMEMBERED_SECONDS)
     assert broken.why("host1") == ""
+
+
+def carried_again(world: World, **options: Any) -> Carried:
+    """Carry a message over a new session."""
+    world.run(USUAL_LIMITS.idle + 1)
+    return world.carry(**options)
+
+
+def test_a_tls_session_is_resumed_by_the_next_connection_to_the_same_place_with_the_same_policy() -> None:
+    world = World()
+    offering(world, EHLO=[OFFERS, INSIDE] * 10)
+    world.carry()
+    for hop in (HOP, REQUIRE, VERIFY, Hop(Via.SMTP, "mx.example.net", 25)):
+        carried_again(world, hop=hop)
+        carried_again(world, hop=hop)
+    assert world.tls.offered == [False, True, True, False, True, False, True, True, True]
+
+
+def test_where_resuming_breaks_tls_a_full_handshake_is_tried_before_it_is_called_broken() -> None:
+    world = World()
+    server = offering(world, EHLO=[OFFERS, OFFERS, INSIDE, INSIDE, OFFERS, OFFERS, INSIDE, OFFERS, INSIDE])
+    server.resumes = False
+    both = [world.smtp.carry(HOP, envelope_to(), cast(IContent, Letter(LETTER))) for _ in range(2)]
+    world.result(gatherResults(both))
+    assert server.connections == 2
+    [tried] = carried_again(world).tries
+    assert (tried.tls, tried.notes) == (ENCRYPTED, ())
+    assert world.tls.offered == [False, False, True, False]
+    [tried] = carried_again(world).tries
+    assert tried.tls == ENCRYPTED
+    assert world.tls.offered[4:] == [False], "the other one that was kept would have been of no use either"

@@ -26,7 +26,7 @@ from mta.policy.routing import Hop, Via
 from mta.transports.connector import Connector
 from mta.transports.fitting import Fitter
 from mta.transports.opener import Opener
-from mta.transports.pool import Pool
+from mta.transports.pool import Pool, PoolLimits
 from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
 
@@ -41,10 +41,13 @@ class Sink:
     def __init__(self) -> None:
         self.contents: list[bytes] = []
         self.encrypted: list[bool] = []
+        self.resumed: list[bool] = []
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.contents.append(envelope.original_content)
         self.encrypted.append(session.ssl is not None)
+        tls = server.transport.get_extra_info("ssl_object")
+        self.resumed.append(tls is not None and tls.session_reused)
         return "250 2.0.0 taken"
 
 
@@ -94,15 +97,17 @@ class TlsTest(TestCase):
         self.addCleanup(lambda: self.pool.stop().addCallback(lambda _: controller.stop()))
         return port
 
-    async def carry(self, hop: Hop, content: bytes = LETTER, trusted: bool = True, **options: Any) -> Carried:
+    def transport(self, trusted: bool = True, **options: Any) -> SmtpTransport:
         clock = cast(IReactorTime, self.reactor)
         resolver = MemoryResolver(clock)
         resolver.zones["mx.example"] = resolver.zones["mx.mail.example"] = Name(a=[HOST])
         finder = Finder(resolver, frozenset(), random.Random(1), lambda address, port: False)
         tls = ClientTls(self.trust if trusted else None)
         opener = Opener(clock, "me.example", Connector(self.reactor, self.pool), tls, **options)
-        transport = SmtpTransport(clock, finder, opener, self.pool, Fitter(maybeDeferred))
-        return await transport.carry(hop, envelope_to(), cast(IContent, Letter(content)))
+        return SmtpTransport(clock, finder, opener, self.pool, Fitter(maybeDeferred))
+
+    async def carry(self, hop: Hop, content: bytes = LETTER, **options: Any) -> Carried:
+        return await self.transport(**options).carry(hop, envelope_to(), cast(IContent, Letter(content)))
 
     async def refused(self, context: ssl.SSLContext, host: str = "mx.example", trusted: bool = True) -> str:
         port = self.serve(context)
@@ -147,6 +152,41 @@ class TlsTest(TestCase):
         [tried] = (await self.carry(hop, LARGE)).tries
         assert tried.tls.endswith(", certificate verified for mx.example")
         assert self.sink.contents == [LARGE]
+
+    async def test_each_connection_resumes_the_session_of_the_one_before(self) -> None:
+        self.pool = Pool(cast(IReactorTime, self.reactor), PoolLimits(messages=1))
+        for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+            for implicit in (False, True):
+                context = self.context("mx.example")
+                context.maximum_version = version
+                port = self.serve(context, implicit)
+                transport = self.transport()
+                self.sink.resumed.clear()
+                via = Via.SMTPS if implicit else Via.SMTP
+                for tls in ("require", "verify"):
+                    known = "verified for mx.example" if tls == "verify" else "not verified"
+                    for _ in range(3):
+                        carried = await transport.carry(
+                            Hop(via, "mx.example", port, tls=tls), envelope_to(), cast(IContent, Letter(LETTER))
+                        )
+                        [tried] = carried.tries
+                        assert tried.tls.endswith(f", certificate {known}")
+                assert self.sink.resumed == [False, True, True] * 2
+        assert self.sink.contents == [LETTER] * 24
+
+    async def test_what_was_not_verified_does_not_become_so_by_resuming(self) -> None:
+        self.pool = Pool(cast(IReactorTime, self.reactor), PoolLimits(messages=1))
+        port = self.serve(self.context(issued=trustme.CA().issue_cert("mx.example")))
+        transport = self.transport()
+
+        async def carry(tls: Any) -> str:
+            hop = Hop(Via.SMTP, "mx.example", port, tls=tls)
+            carried = await transport.carry(hop, envelope_to(), cast(IContent, Letter(LETTER)))
+            return str(carried.outcomes[0].reply)
+
+        assert [await carry("require"), await carry("require")] == ["250 2.0.0 taken"] * 2
+        assert self.sink.resumed == [False, True]
+        assert await carry("verify") == "451 4.7.5 the certificate is signed by nobody whom this machine trusts"
 
     async def test_a_certificate_for_others(self) -> None:
         reply = await self.refused(self.context("a.example", "b.example"))
