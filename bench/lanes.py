@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.x509.oid import NameOID
 
 from bench import build
@@ -34,12 +35,15 @@ class Lane:
 
 
 @contextmanager
-def lanes(peers: Sequence[str], workers: Sequence[int], tls: bool = False, warm: bool = True) -> Iterator[list[Lane]]:
-    """These relays, up, each warmed with some messages; down and cleared away behind the block. tls: they offer it."""
+def lanes(
+    peers: Sequence[str], workers: Sequence[int], tls: bool = False, warm: bool = True, rsa: bool = False
+) -> Iterator[list[Lane]]:
+    """These relays, up, each warmed with some messages; down and cleared away behind the block. tls: they offer it;
+    rsa: with keys of RSA."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mta-bench-", dir=SCRATCH)))
         scratch.chmod(0o755)  # Postfix's processes are other users
-        papers = make_papers(scratch) if tls else None
+        papers = make_papers(scratch, rsa) if tls else None
         made: list[Lane] = []
         for name in peers:
             for count in workers if name == "mta" else (1,):
@@ -64,10 +68,10 @@ def lanes(peers: Sequence[str], workers: Sequence[int], tls: bool = False, warm:
 
 
 @contextmanager
-def sink_alone(tls: bool = False) -> Iterator[Sink]:
+def sink_alone(tls: bool = False, rsa: bool = False) -> Iterator[Sink]:
     """A sink with no relay before it, for the limit of generator and sink themselves."""
     with tempfile.TemporaryDirectory(prefix="mta-bench-", dir=SCRATCH) as scratch:
-        sink = Sink(Path(scratch), make_papers(Path(scratch)) if tls else None)
+        sink = Sink(Path(scratch), make_papers(Path(scratch), rsa) if tls else None)
         sink.up()
         try:
             yield sink
@@ -107,9 +111,9 @@ def needs_tls() -> bool:
     return build.has_tls()
 
 
-def make_papers(folder: Path) -> Papers:
-    """A certificate that is signed by itself, with its key: P-256, as most of today's."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def make_papers(folder: Path, rsa: bool = False) -> Papers:
+    """A certificate that is signed by itself, with its key: P-256, as most of today's, or RSA of 2048 bits."""
+    key = generate_private_key(65537, 2048) if rsa else ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.bench.test")])
     now = datetime.now(UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

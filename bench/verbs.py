@@ -112,7 +112,7 @@ def ceiling(asked: argparse.Namespace, title: str) -> None:
     if load.tls and not needs_tls():
         return
     report = _report(asked, title, load.described())
-    with sink_alone(load.tls) as sink:
+    with sink_alone(load.tls, asked.rsa) as sink:
         for _ in range(_repeats(asked)):
             report.add(trials.straight(sink, load))
     report.show(trials.CEILING)
@@ -201,7 +201,7 @@ def _side_by_side(
     asked: argparse.Namespace, title: str, load: Load, trial: Callable[..., Run], columns: list[Column]
 ) -> None:
     report = _report(asked, title, load.described())
-    with lanes(_peers_of(asked), _workers_of(asked), load.tls) as made:
+    with lanes(_peers_of(asked), _workers_of(asked), load.tls, rsa=asked.rsa) as made:
         if load.tls:
             for lane in made:
                 lane.sink.down()
@@ -263,6 +263,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add("--pipelined", action="store_true", help="the client pipelines")
     add("--tls", action="store_true", help="STARTTLS in every session, as `tls` has it")
     add("--resume", action="store_true", help="TLS sessions may be resumed")
+    add("--rsa", action="store_true", help="TLS with keys of RSA, 2048 bits, not P-256")
 
 
 def _size(text: str) -> int:
