@@ -24,6 +24,10 @@ SESSIONS_LAST = 3600  # seconds for which a client may resume one
 
 _NONE: Mapping[str, tuple[Path, Path]] = {}
 _PROTOCOLS = frozenset({b"smtp", b"esmtp"})
+# Of what a client offers for TLS 1.2 the first of these is taken, whatever the client would like best: keys that are
+# agreed on elliptic curves, then others that are (they cost us more), and the certificate's own key only for a device
+# that knows nothing else, since whoever steals that key could read what was recorded (RFC 9325 4.1).
+_CIPHERS = b"DEFAULT:!PSK:!SRP:+kDHE:+kRSA"
 
 
 class _Identity(NamedTuple):
@@ -119,7 +123,8 @@ class ServerTls:
         """Raises `TlsProblem`."""
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_cipher_list(_CIPHERS)
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # of sessions without tickets: their memory would be ours
         if self._resumes:
             context.set_timeout(SESSIONS_LAST)

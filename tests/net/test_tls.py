@@ -228,6 +228,23 @@ class TlsTests(TlsTestCase):
         assert client.socket.version() == "TLSv1.2"  # type: ignore[attr-defined]
         client.close()
 
+    async def test_the_better_cipher_is_taken_whatever_the_client_likes_best(self) -> None:
+        issued = CA.issue_cert("mx.example", key_type=trustme.KeyType.RSA)
+        self.certificate, self.key = keep(self.folder, "rsa", issued)
+        self.listen()
+
+        def taken(offered: str) -> str:
+            context = context_of_client(maximum_version=ssl.TLSVersion.TLSv1_2)
+            context.set_ciphers(offered)
+            client = Client(self.port, context).start_tls()
+            name: str = client.socket.cipher()[0]  # type: ignore[attr-defined]
+            client.close()
+            return name
+
+        curves, others, own_key = "ECDHE-RSA-AES128-SHA256", "DHE-RSA-AES256-GCM-SHA384", "AES256-GCM-SHA384"
+        assert await deferToThread(taken, f"{own_key}:{others}:{curves}") == curves
+        assert await deferToThread(taken, own_key) == own_key
+
 
 def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     issued, stranger = CA.issue_cert("mx.example"), CA.issue_cert("mx.example")
