@@ -102,8 +102,8 @@ def test_a_next_hop_that_takes_any_line_end_sees_no_more_messages_than_we_do(
         assert len(taken) > 2 * len(ENDS), "most are refused at the strict listener, binary ones and the rest are not"
         relay.wait_until_empty()
         arrived = hop.wait_for("bob", len(taken) + 2)
-        assert len(arrived) == len(taken) + 2
-        assert not [one for one in arrived[2:] if one.startswith(b"Return-Path: <evil@sender.test>")]
+        assert len(arrived) == len(taken) + 2, "a message each, and the two of before"
+        assert sum(one.startswith(b"Return-Path: <evil@sender.test>") for one in arrived) == 1
 
 
 def _postfix_itself_is_fooled(hop: Postfix) -> None:
@@ -178,7 +178,8 @@ def _attack(folder: Path, loopback: Loopback, sink: MakeSink, dns: Dns, seed: in
             crowd.play(sessions, at_once=48)
         accepted = {found.decode() for said in crowd.said for found in QUEUED.findall(said)}
         assert len(accepted) > sessions / 20, "it was no more than noise"
-        wait_until(lambda: _descriptors(relay) <= opened + 4, "the sockets of the crowd are closed", 20)
+        # Sessions with the next hop are kept for some seconds; the sockets of clients are gone.
+        wait_until(lambda: _descriptors(relay) <= opened + 10, "the sockets of the crowd are closed", 20)
         wait_until(lambda: _missing(relay, accepted, hop.transactions) == set(), "what was accepted has an end", 20)
         assert relay.process.is_alive
         assert max(times) < 2, f"a client that behaves was kept waiting: {max(times):.2f} s (seed {seed})"
