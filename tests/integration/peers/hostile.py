@@ -183,7 +183,7 @@ class _Client:
 
     async def do(self, script: Script, below: Callable[[int], int]) -> None:
         """All of a script. below: a number of chance below another one."""
-        await self._listen(1.0)
+        await self._listen(0.3)
         for step in script:
             match step:
                 case bytes():
@@ -203,7 +203,7 @@ class _Client:
                     return
             if not self._pipelines and not await self._listen(0.05):
                 return
-        await self._listen(1.0)
+        await self._listen(0.5)
 
     async def _send(self, octets: bytes, below: Callable[[int], int]) -> None:
         while self._cut and 1 < len(octets) < 500:
