@@ -49,7 +49,7 @@ def ends(settlement: Settlement, at: float, tried: bool) -> list[Event]:
         events += _grouped("deferred", settlement.deferred, at, next=round(settlement.remaining[0].due, 3))
     if settlement.held:
         events += _held(settlement, at)
-    unknown = [one for one in (*settlement.deferred, *settlement.failed) if one.outcome.unknown]
+    unknown = [one for one in (*settlement.deferred, *settlement.failed, *settlement.held) if one.outcome.unknown]
     if unknown:
         events.append(Event(at, "unknown", {"recipients": _addresses(unknown)}))
     return events

@@ -4,6 +4,7 @@ import pytest
 from clockwork import DAY, GREYLISTED, HOUR, MINUTE, NO_SUCH_USER, Build, House
 
 from mta.message.envelope import Recipient, format_queue_id
+from mta.message.outcome import deferred
 from mta.policy.routing import Decision, Hop, Via
 
 
@@ -67,6 +68,20 @@ def test_a_bounce_that_fails_goes_to_the_postmaster_once_and_is_held_if_that_fai
     assert [fields["to"] for fields in house.logged("held")] == [["postmaster@up.test"]]
     house.run(6 * DAY)
     assert len(house.transport.carriages) == 3, "nothing more is tried or told"
+
+
+def test_a_double_bounce_that_is_held_after_a_lost_final_reply_counts_it(build: Build) -> None:
+    """The postmaster may have it, and when it is released he gets one more."""
+    house = build(poll=HOUR)
+    lost = deferred(451, "4.4.2", "connection lost after the final dot", "mx.up.test[192.0.2.1]:25", unknown=True)
+    house.transport.answer("no.test", NO_SUCH_USER)
+    house.transport.answer("postmaster@up.test", lost)
+    house.submit("x@no.test", sender="forged@no.test")
+    house.run(5 * DAY + HOUR)
+    assert [one.state for one in house.waiting()] == ["held"]
+    tries = len(house.carried("up.test"))
+    assert tries > 1
+    assert [fields["to"] for fields in house.logged("unknown")] == [["postmaster@up.test"]] * tries
 
 
 def test_a_double_bounce_arrives(house: House) -> None:
