@@ -172,7 +172,7 @@ class Committer:
             if operation.undo is not None:
                 self._doubtful.append(operation)
         self._store = None
-        _close(store)
+        close(store)
         try:
             self._sound_store()
         except SpoolBroken as broken:
@@ -191,14 +191,15 @@ class Committer:
                         if operation.undo is not None:
                             operation.undo(store, operation.result)
             except Exception as error:
-                _close(store)
+                close(store)
                 raise SpoolBroken(f"the queue file cannot be written: {error}") from error
             self._doubtful = []
             self._store = store
         return self._store
 
 
-def _close(store: Store) -> None:
+def close(store: Store) -> None:
+    """Let go of a file. That its log cannot be copied into it on that occasion is no harm: it stays."""
     try:
         store.close()
     except apsw.Error as error:

@@ -21,7 +21,7 @@ from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, Spoo
 from mta.message.envelope import QueueIds, format_queue_id
 from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
-from mta.spool.batches import Committer
+from mta.spool.batches import Committer, close
 from mta.spool.copier import Copier
 from mta.spool.custody import examine
 from mta.spool.disk import Disk, Lock
@@ -205,12 +205,12 @@ class SqliteSpool:
             self._ids = QueueIds(worker, last_id_elsewhere(folder, worker) if is_new else store.last_message())
             self._seen = store.version()
         except apsw.Error as error:
-            store.close()
+            close(store)
             if isinstance(error, database.DAMAGE):
                 raise database.set_aside(path, folder.disk, str(error)) from error
             raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
         except BaseException:
-            store.close()
+            close(store)
             raise
         self._take_leftovers(store)
         self._begin(store)
@@ -225,7 +225,7 @@ class SqliteSpool:
                 if number >= self._workers and number % self._workers == self._worker:
                     self._leftovers.append(Leftover(self._folder, number, self._now, self._worker))
         except BaseException:
-            store.close()
+            close(store)
             raise
 
     def _begin(self, store: Store) -> None:

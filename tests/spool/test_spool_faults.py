@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 from faults import FaultyDisk, FaultyVFS
-from spools import SqliteWorld, clock_at_start
+from spools import SqliteWorld, clock_at_start, kill
 
 from mta.interfaces import NewDelivery, SpoolBroken, SpoolFull
 from mta.message.envelope import Envelope, Recipient
@@ -333,3 +333,16 @@ def test_a_file_that_cannot_be_read_when_it_is_opened_anew_is_opened_once_more(
     assert not left
     after, _ = world.commit(eager=True)
     assert messages(world) == [before, after]
+
+
+def test_a_disk_that_is_full_at_the_start_is_told_of_and_loses_nothing(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    """What is in the log can then be copied into the file neither by the recovery nor when that gives up."""
+    world.commit(eager=True)
+    for connection in apsw.connections():
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+    kill(world.spool)
+    vfs.write_fails |= {"-wal": apsw.FullError, ".db": apsw.FullError}
+    with pytest.raises(SpoolBroken, match="cannot be used"):
+        world.start()
+    vfs.write_fails.clear()
+    assert world.start().unknown == 1
