@@ -177,3 +177,49 @@ def test_a_lock_has_one_holder_until_that_ends(folder: Path) -> None:
     assert one.end() == [str(folder / "lock")]
     assert theirs.try_acquire()
     other.end()
+
+
+def test_what_a_failed_sync_did_not_write_is_not_written_by_the_next_one(folder: Path) -> None:
+    """As Linux has it: the error is told once, and what could not be written counts as written."""
+    found = set()
+    for seed in SEEDS:
+        place = folder / str(seed)
+        place.mkdir()
+        volume = Volume(place, Random(seed))
+        disk = VirtualDisk(volume)
+        file = disk.create(place / "a")
+        disk.sync_folder(place)
+        file.write(b"lost?")
+        volume.failing = 1
+        with pytest.raises(OSError, match="virtual sync"):
+            file.sync()
+        file.sync()
+        assert (place / "a").read_bytes() == b"lost?"
+        after_power_cut(volume, disk, seed)
+        found.add((place / "a").read_bytes())
+    assert found == {b"lost?", b""}
+
+
+def test_a_full_disk_lets_nothing_grow_and_keeps_what_is_there(folder: Path) -> None:
+    volume, disk, db = write_rows(folder, "FULL")
+    volume.is_full = True
+    with pytest.raises(OSError, match="full"):
+        disk.create(folder / "b")
+    with pytest.raises(apsw.FullError):
+        db.execute("INSERT INTO t SELECT randomblob(100000)")
+    volume.is_full = False
+    disk.end()
+    assert rows(volume) == 5
+
+
+def test_what_is_stable_is_what_is_left_when_all_else_is_lost(folder: Path) -> None:
+    volume = Volume(folder)
+    disk = VirtualDisk(volume)
+    file = disk.create(folder / "a")
+    file.write(b"synced")
+    file.sync()
+    assert volume.stable_files() == {}, "nor is its name"
+    disk.sync_folder(folder)
+    file.write(b", and not")
+    assert volume.stable_files() == {str(folder / "a"): b"synced"}
+    disk.end()

@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
-from simulated.network import BLOCK, LATENCY, START, Process, World
+from simulated.network import START, Process, World
+from simulated.wire import BLOCK, LATENCY
 from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.python.failure import Failure
+from zope.interface import directlyProvides
 
 SERVER, CLIENT = "192.0.2.1", "192.0.2.2"
 
@@ -198,3 +201,50 @@ def test_a_bug_in_a_live_program_is_not_hidden() -> None:
     Process(world, SERVER).callLater(1, [].pop)
     with pytest.raises(IndexError):
         world.run(2)
+
+
+def test_a_half_closed_connection_is_still_heard(line: Line) -> None:
+    line.ours.transport.write(b"the last question")
+    line.ours.transport.loseWriteConnection()
+    line.ours.transport.write(b"too late")
+    line.world.run(1)
+    assert line.theirs.heard == [b"the last question"]
+    assert (line.ours.ended, line.theirs.ended) == ([ConnectionDone], [ConnectionDone]), "who does not care hangs up"
+
+
+def test_who_cares_answers_on_a_half_closed_connection(line: Line) -> None:
+    directlyProvides(line.theirs, IHalfCloseableProtocol)
+    line.theirs.readConnectionLost = lambda: line.theirs.transport.write(b"the answer")
+    line.ours.transport.loseWriteConnection()
+    line.world.run(1)
+    assert line.ours.heard == [b"the answer"]
+    assert not line.ours.ended
+    line.theirs.transport.loseConnection()
+    line.world.run(1)
+    assert line.ours.ended == [ConnectionDone]
+
+
+def test_the_network_can_split_delay_and_break(line: Line) -> None:
+    line.world.fate = lambda transport, octets: [(1.0, octets[:1]), (0.0, octets[1:])]
+    line.ours.transport.write(b"abc")
+    line.world.run(0.5)
+    assert not line.theirs.heard
+    line.world.run(1)
+    assert line.theirs.heard == [b"a", b"bc"], "in order, whatever is late"
+    line.world.fate = lambda transport, octets: None
+    line.ours.transport.write(b"lost")
+    line.world.run(1)
+    assert line.theirs.heard == [b"a", b"bc"]
+    assert (line.ours.ended, line.theirs.ended) == ([ConnectionLost], [ConnectionLost])
+
+
+def test_a_clock_that_is_set_makes_timers_early_or_late() -> None:
+    world = World()
+    process = Process(world, SERVER)
+    rung: list[float] = []
+    process.callLater(100, lambda: rung.append(world.seconds() - START))
+    process.set_clock(60)
+    assert process.seconds() == START + 60
+    process.callLater(100, lambda: rung.append(world.seconds() - START))
+    world.run(200)
+    assert rung == [40, 100]

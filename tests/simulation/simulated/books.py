@@ -12,20 +12,26 @@ from mta.spool.desk import Desk
 from mta.spool.history import Story
 from simulated.disk import VirtualDisk, Volume
 
-_ENDS = ("delivered", "failed")
+ENDS = ("delivered", "failed", "discarded", "expanded", "dropped")
 _TABLES = ("message", "delivery", "destination", "timeline", "event")
 
 
 @dataclass
 class Kept:
-    """A message as its timeline tells of it. The lists are of recipients, and name one as often as it is told."""
+    """A message as its timeline tells of it. The lists are of recipients, and name one as often as it is told.
+
+    waiting: who is still in the queue. received, failed_at: in seconds since 1970.
+    """
 
     id: str
     sender: str
     about: str
+    received: float
     recipients: list[str]
     ended: int
     ends: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    waiting: list[str] = field(default_factory=list)
+    failed_at: dict[str, float] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     notices: list[tuple[str, str]] = field(default_factory=list)  # what about, and their ids
 
@@ -34,16 +40,17 @@ class Kept:
 class Books:
     """kept: all messages that the relay has ever taken or made, by queue id. queued: recipients still waiting.
 
-    rows: in the tables of the queue file, by table.
+    messages: still waiting. rows: in the tables of the queue file, by table.
     """
 
     kept: dict[str, Kept]
     queued: int
+    messages: int
     rows: dict[str, int]
 
 
 def read_books(volume: Volume, now: float) -> Books:
-    """What the spool has stored. The relay must have been stopped."""
+    """What the spool has stored. The relay has been stopped, or is between two turns."""
     disk = VirtualDisk(volume)
     try:
         ids: list[int] = []
@@ -60,7 +67,7 @@ def read_books(volume: Volume, now: float) -> Books:
         disk.end()
     kept = [_kept(story) for story in stories if story is not None]
     assert len(set(ids)) == len(ids), "a message is in two files"
-    return Books({one.id: one for one in kept}, totals.recipients, rows)
+    return Books({one.id: one for one in kept}, totals.recipients, totals.messages, rows)
 
 
 def _kept(story: Story) -> Kept:
@@ -69,11 +76,16 @@ def _kept(story: Story) -> Kept:
         format_queue_id(story.id),
         story.sender,
         str(received.get("about", "")),
+        story.received,
         list(received["recipients"]),
         sum(event.kind == "ended" for event in story.events),
     )
+    if story.envelope is not None:
+        kept.waiting += [one.address for one in story.envelope.recipients]
     for event in story.events:
-        if event.kind in _ENDS:
+        if event.kind == "failed":
+            kept.failed_at.update(dict.fromkeys(event.detail["recipients"], event.at))
+        if event.kind in ENDS:
             kept.ends[event.kind] += event.detail["recipients"]
         elif event.kind == "unknown":
             kept.unknown.update(event.detail["recipients"])

@@ -17,12 +17,12 @@ from typing import Any
 import apsw
 
 from mta.spool.disk import Disk, File, Lock
-from simulated.network import Watch, unwatched
+from simulated.wire import Watch, unwatched
 
 SECTOR = 512
 PLENTY = 1 << 40  # octets
 
-# SQLite syncs the folder of a log or journal that it has made, with the first sync of that file.
+# SQLite syncs the folder of a log or journal with the first sync of that file, whether it was there already or not.
 _NAMED_BY_SYNC = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 _numbers = itertools.count()
 
@@ -48,6 +48,17 @@ class Image:
             self._apply(change)
         self._changes.clear()
 
+    def fail_to_sync(self, chance: Random) -> None:
+        """The kernel could not write some of it, says so once, and takes all of it for written from then on."""
+        for change in self._changes:
+            if chance.random() < 0.5:
+                self._apply(change)
+        self._changes.clear()
+
+    def stable(self) -> bytes:
+        """What is there for certain, whatever happens."""
+        return bytes(self._stable)
+
     def settle(self, chance: Random) -> bytes:
         """What is there when the power is back."""
         for change in self._changes:
@@ -72,16 +83,39 @@ class Image:
 
 
 class Volume:
-    """The disk itself. files: by path, as the kernel knows them."""
+    """The disk itself. files: by path, as the kernel knows them.
 
-    def __init__(self, folder: Path) -> None:
+    free: octets, as anybody is told who asks. is_full: no file can grow. failing: so many syncs are going to fail.
+    failed: how many have. chance: what a failed sync has written all the same.
+    """
+
+    def __init__(self, folder: Path, chance: Random | None = None) -> None:
         self.folder = folder
         self.free = PLENTY
+        self.is_full = False
+        self.failing = self.failed = 0
+        self.chance = chance or Random(0)
         self.files: dict[str, Image] = {}
         self.locks: dict[str, VirtualLock] = {}  # by path, those that somebody has
         self.signatures: dict[str, str] = {}
         self._stable: dict[str, Image] = {}
         self._changes: list[dict[str, Image | None]] = []  # of names; None: the name is gone
+
+    def refuses(self, path: str | Path, end: int) -> bool:
+        """Is there no room to write up to this offset of a file?"""
+        return self.is_full and (not Path(path).exists() or end > Path(path).stat().st_size)
+
+    def fails(self) -> bool:
+        """Does this sync fail?"""
+        if self.failing <= 0:
+            return False
+        self.failing -= 1
+        self.failed += 1
+        return True
+
+    def stable_files(self) -> dict[str, bytes]:
+        """What would be found by name if the power went and all was lost that could be."""
+        return {name: image.stable() for name, image in self._stable.items()}
 
     def content_files(self) -> list[str]:
         """The paths of the content files."""
@@ -159,6 +193,8 @@ class VirtualDisk(Disk):
     def create(self, path: Path) -> File:
         if not self.alive:
             raise OSError(errno.EIO, "this process has been killed")
+        if self.volume.is_full:
+            raise OSError(errno.ENOSPC, "the virtual disk is full", str(path))
         super().create(path).close()
         image = Image()
         self.volume.change_names({str(path): image})
@@ -194,6 +230,8 @@ class VirtualDisk(Disk):
     def sync_folder(self, folder: Path) -> None:
         self.at_sync("before")
         if self.alive:
+            if self.volume.fails():
+                raise OSError(errno.EIO, "a virtual sync has failed", str(folder))
             self.volume.sync_names(folder)
         self.at_sync("after")
 
@@ -212,12 +250,17 @@ class _ContentFile(File):
 
     def write(self, octets: bytes) -> None:
         if self._disk.alive:
+            if self._disk.volume.refuses(self.name, self._file.tell() + len(octets)):
+                raise OSError(errno.ENOSPC, "the virtual disk is full", self.name)
             self._image.write(self._file.tell(), bytes(octets))
             self._file.write(octets)
 
     def sync(self) -> None:
         self._disk.at_sync("before")
         if self._disk.alive:
+            if self._disk.volume.fails():
+                self._image.fail_to_sync(self._disk.volume.chance)
+                raise OSError(errno.EIO, "a virtual sync has failed", self.name)
             self._image.sync()
         self._disk.at_sync("after")
 
@@ -284,12 +327,14 @@ class _DatabaseFile(apsw.VFSFile):
         path = str(self._path)
         is_new = path not in disk.volume.files
         self._image = disk.volume.files.get(path) or Image()
-        self._is_unnamed = is_new and bool(flags[0] & _NAMED_BY_SYNC)
+        self._is_unnamed = bool(flags[0] & _NAMED_BY_SYNC)
         if is_new and disk.alive and self._path is not None:
             disk.volume.change_names({path: self._image})
 
     def xWrite(self, data: bytes, offset: int) -> None:
         if self._disk.alive:
+            if self._path is not None and self._disk.volume.refuses(self._path, offset + len(data)):
+                raise apsw.FullError("the virtual disk is full")
             self._image.write(offset, bytes(data))
             super().xWrite(data, offset)
 
@@ -301,6 +346,9 @@ class _DatabaseFile(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         self._disk.at_sync("before")
         if self._disk.alive:
+            if self._disk.volume.fails():
+                self._image.fail_to_sync(self._disk.volume.chance)
+                raise apsw.IOError("a virtual sync has failed")
             self._image.sync()
             if self._is_unnamed and self._path is not None:
                 self._is_unnamed = False

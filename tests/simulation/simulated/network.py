@@ -19,32 +19,24 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
     CannotListenError,
-    ConnectionDone,
-    ConnectionLost,
     ConnectionRefusedError,  # noqa: A004  Twisted's own
     TimeoutError,  # noqa: A004
 )
-from twisted.internet.interfaces import IConnector, IListeningPort, IReactorTime, ITransport
+from twisted.internet.interfaces import IConnector, IListeningPort, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from simulated.wire import LATENCY, Fate, Transport, Watch, unread, untroubled, unwatched
+
 START = 1_800_000_000.0  # when every world begins, in seconds since 1970
-LATENCY = 0.002  # seconds from one end of a connection to the other
-BLOCK = 16_384  # octets that arrive in one piece, at most
-
-Watch = Callable[[str], None]
-"""Is told that something is about to happen ("before") and that it has happened ("after")."""
-
-
-def unwatched(moment: str) -> None:
-    """Nobody minds."""
 
 
 class World:
     """The clock of all, and who listens where.
 
     silent: addresses that answer nobody, so that connecting to them times out. asked: the addresses that somebody
-    wanted to connect to, and when. transcript: what was said and done, a line each.
+    wanted to connect to, and when. transcript: what was said and done, a line each. fate: what becomes of octets.
+    acting: whose code is running.
     """
 
     def __init__(self) -> None:
@@ -53,6 +45,8 @@ class World:
         self.silent: set[str] = set()
         self.asked: list[tuple[float, str]] = []
         self.transcript: list[str] = []
+        self.fate: Fate = untroubled
+        self.acting: Process | None = None
         self._timers: list[tuple[float, int, DelayedCall]] = []  # a heap
         self._numbers = itertools.count()
 
@@ -109,13 +103,17 @@ def _nothing(_: object) -> None:
 class Process:
     """A program's view of the world: its reactor. `address` is where its connections come from.
 
-    at_answer: watches what arrives over the connections that this program has made. shares: others may listen where it
-    does, and each gets some of the connections (SO_REUSEPORT).
+    at_answer: watches what arrives over the connections that this program has made. at_write: reads what it writes.
+    shares: others may listen where it does, and each gets some of the connections (SO_REUSEPORT). ahead: seconds that
+    its clock is ahead of the world's. is_replaced: another process has taken its place.
     """
 
-    def __init__(self, world: World, address: str, at_answer: Watch = unwatched) -> None:
+    def __init__(self, world: World, address: str, at_answer: Watch = unwatched, ahead: float = 0.0) -> None:
         self.world = world
         self.address = address
+        self.ahead = ahead
+        self.is_replaced = False
+        self.at_write: Callable[[bytes], None] = unread
         self.alive = True
         self.shares = False
         self.at_answer = at_answer
@@ -131,11 +129,14 @@ class Process:
         if self._frozen is not None:
             self._frozen.append(partial(self.perform, code, *args, **kwargs))
             return
+        before, self.world.acting = self.world.acting, self
         try:
             code(*args, **kwargs)
         except Exception:
             if self.alive:
                 raise
+        finally:
+            self.world.acting = before
 
     def freeze(self) -> None:
         """SIGSTOP: from the next turn on it does nothing. What would have been done waits, in its order."""
@@ -149,11 +150,22 @@ class Process:
             perform()
 
     @property
+    def has_clients(self) -> bool:
+        """Is anybody connected to it?"""
+        return any(one.is_accepted for one in self.connections)
+
+    @property
     def is_frozen(self) -> bool:
         return self._frozen is not None
 
     def seconds(self) -> float:
-        return self.world.seconds()
+        return self.world.seconds() + self.ahead
+
+    def set_clock(self, ahead: float) -> None:
+        """Somebody sets its clock. As Twisted's timers go by the time of day, they are early or late by as much."""
+        change, self.ahead = ahead - self.ahead, ahead
+        for timer in self.getDelayedCalls():
+            timer.reset(max(0.0, timer.getTime() - self.world.seconds() - change))
 
     def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> DelayedCall:
         def fire() -> None:
@@ -164,13 +176,16 @@ class Process:
             self._timers.discard(timer)
             self.perform(call, *args, **kwargs)
 
+        fire.__qualname__ = getattr(call, "__qualname__", repr(call))  # for who prints a timer that is left
+
         def late() -> None:
-            if timer.active() and timer.getTime() <= self.seconds():
+            if timer.active() and timer.getTime() <= self.world.seconds():
                 timer.called = 1
                 fire()
 
         if not self.alive:
-            return DelayedCall(self.seconds() + delay, fire, (), {}, _nothing, _nothing, self.seconds)
+            now = self.world.seconds
+            return DelayedCall(now() + delay, fire, (), {}, _nothing, _nothing, now)
         timer = self.world.callLater(delay, fire)
         self._timers.add(timer)
         return timer
@@ -205,11 +220,15 @@ class Process:
         """The connections that are open."""
         return [one for one in self._transports if one.connected]
 
+    def close_ports(self) -> None:
+        """Nobody can connect here any more."""
+        for port in self._ports:
+            port.vanish()
+
     def kill(self) -> None:
         """SIGKILL: no code of this process has any effect from now on; the kernel closes what it had open."""
         self.alive = False
-        for port in self._ports:
-            port.vanish()
+        self.close_ports()
         for transport in self.connections:
             transport.vanish()
 
@@ -261,10 +280,11 @@ class Connector:
         world.asked.append((world.seconds(), self.host))
         self.factory.doStart()
         self.factory.startedConnecting(self)
+        # The kernel's timers: who ends while it is connecting has left nothing open.
         if self.host in world.silent:
-            self._timer = self.process.callLater(self.timeout, self._failed, TimeoutError())
+            self._timer = world.callLater(self.timeout, self.process.perform, self._failed, TimeoutError())
         else:
-            self._timer = self.process.callLater(LATENCY, self._arrive)
+            self._timer = world.callLater(LATENCY, self.process.perform, self._arrive)
 
     def _failed(self, error: Exception) -> None:
         self.factory.clientConnectionFailed(self, Failure(error))
@@ -275,8 +295,8 @@ class Connector:
         world = self.process.world
         here = IPv4Address("TCP", self.process.address, 32768 + len(world.asked) % 28232)
         there = IPv4Address("TCP", self.host, self.port)
-        there = world.ports.get((self.host, self.port), [])
-        listening = there[len(world.asked) % len(there)] if there else None
+        ports = world.ports.get((self.host, self.port), [])
+        listening = ports[len(world.asked) % len(ports)] if ports else None
         if listening is not None and listening.process.is_frozen:
             listening.process.perform(self.process.perform, self._arrive)  # the kernel keeps it until it is accepted
             return
@@ -303,127 +323,3 @@ class Connector:
 
     def getDestination(self) -> IPv4Address:
         return IPv4Address("TCP", self.host, self.port)
-
-
-@implementer(ITransport)
-class Transport:
-    """One end of a connection. What is written arrives at the other end after `LATENCY`, in order.
-
-    connector: on the side that has made the connection.
-    """
-
-    other: Transport
-
-    def __init__(self, process: Process, host: Any, peer: Any, protocol: Any, connector: Any = None) -> None:
-        self.process = process
-        self.protocol = protocol
-        self.connected = True
-        self.disconnecting = False
-        self._has_left = False
-        self._host, self._peer = host, peer
-        self._connector = connector
-        self._paused = False
-        self._arrived: list[bytes | Exception] = []
-        self._producer: Any = None
-
-    def begin(self) -> None:
-        """The connection has been made."""
-        self.process.joined(self)
-        self.process.perform(self.protocol.makeConnection, self)
-
-    def getHost(self) -> Any:
-        return self._host
-
-    def getPeer(self) -> Any:
-        return self._peer
-
-    # What its process does
-
-    def write(self, data: bytes) -> None:
-        if self.connected and not self._has_left and self.process.alive:
-            for start in range(0, len(data), BLOCK):
-                self._send(data[start : start + BLOCK])
-
-    def writeSequence(self, data: Any) -> None:
-        self.write(b"".join(data))
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self.process.callLater(0, self._catch_up)
-
-    def stopProducing(self) -> None:
-        self.loseConnection()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        if streaming:
-            return  # no room is ever short here, so a producer that pushes is never told anything
-        self._producer = producer
-        self.process.callLater(0, self._pull)
-
-    def _pull(self) -> None:
-        if self._producer is not None and self.connected:
-            self._producer.resumeProducing()
-            self.process.callLater(LATENCY, self._pull)
-
-    def unregisterProducer(self) -> None:
-        self._producer = None
-        if self.disconnecting:
-            self._leave(ConnectionDone())
-
-    def loseConnection(self, reason: Any = None) -> None:
-        if self.connected and not self.disconnecting:
-            self.disconnecting = True
-            if self._producer is None:
-                self._leave(ConnectionDone())
-
-    def abortConnection(self) -> None:
-        if self.connected and not self._has_left:
-            self.disconnecting = True
-            self._leave(ConnectionLost())
-
-    def _leave(self, why: Exception) -> None:
-        self._has_left = True
-        self._send(why)
-        self.process.callLater(0, self._end, why)
-
-    def vanish(self) -> None:
-        """The process has been killed: the kernel tells the other end, nobody tells the protocol."""
-        self.connected = False
-        self._send(ConnectionLost())
-
-    # What arrives
-
-    def _send(self, what: bytes | Exception) -> None:
-        # The world's own timer: what has left a process arrives though the process dies.
-        self.process.world.callLater(LATENCY, self.other.arrive, what)
-
-    def arrive(self, what: bytes | Exception) -> None:
-        """Something from the other end."""
-        if not self.connected:
-            return
-        if self._paused:
-            self._arrived.append(what)
-        elif isinstance(what, Exception):
-            self._end(what)
-        elif not self.disconnecting:
-            watch = self.process.at_answer if self._connector is not None else unwatched
-            watch("before")
-            self.process.perform(self.protocol.dataReceived, what)
-            watch("after")
-
-    def _catch_up(self) -> None:
-        while self._arrived and not self._paused:
-            self.arrive(self._arrived.pop(0))
-
-    def _end(self, why: Exception) -> None:
-        if not self.connected:
-            return
-        self.connected = False
-        if self._producer is not None:
-            self.process.perform(self._producer.stopProducing)
-        self.process.perform(self.protocol.connectionLost, Failure(why))
-        if self._connector is not None:
-            self.process.perform(self._connector.factory.clientConnectionLost, self._connector, Failure(why))

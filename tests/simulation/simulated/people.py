@@ -178,20 +178,26 @@ class Server(Factory):
     noisy = False
 
     def __init__(
-        self, world: World, name: str, address: str, manners: Manners = polite, pipelining: bool = True
+        self,
+        world: World,
+        name: str,
+        address: str,
+        manners: Manners = polite,
+        pipelining: bool = True,
+        port: int = 25,
     ) -> None:
         self.world = world
         self.name = name
         self.manners = manners
         self.keywords = ["SIZE", "8BITMIME", *(["PIPELINING"] if pipelining else [])]
         self.taken: list[Taken] = []
-        Process(world, address).listenTCP(25, self, interface=address)
+        Process(world, address).listenTCP(port, self, interface=address)
 
-    def buildProtocol(self, addr: object) -> Protocol:
-        return _ServerSession(self)
+    def buildProtocol(self, addr: object) -> Protocol | None:
+        return ServerSession(self)
 
 
-class _ServerSession(Protocol):
+class ServerSession(Protocol):
     """One session of a server."""
 
     transport: Any
@@ -225,10 +231,14 @@ class _ServerSession(Protocol):
         path = line[line.find("<") + 1 : line.rfind(">")]
         if verb in ("EHLO", "HELO"):
             *more, last = [self._server.name, *self._server.keywords]
-            self._say("".join(f"250-{line}\r\n" for line in more) + f"250 {last}")
+            usual = "".join(f"250-{line}\r\n" for line in more) + f"250 {last}"
+            self._say(self._usual_or(usual, "EHLO", ""))
         elif verb == "MAIL":
-            self._sender, self._recipients = path, []
-            self._say("250 2.1.0 sender ok")
+            self._sender, self._recipients = None, []
+            if self._say(self._usual_or("250 2.1.0 sender ok", verb, path)):
+                self._sender, self._recipients = path, []
+        elif verb == "RCPT" and self._sender is None:
+            self._say("503 5.5.1 from whom?")
         elif verb == "RCPT":
             if self._say(self._usual_or("250 2.1.5 recipient ok", verb, path)):
                 self._recipients.append(path)
@@ -259,11 +269,14 @@ class _ServerSession(Protocol):
         octets = bytes(content[: end + 2]).replace(b"\r\n.", b"\r\n")[2:]
         self._content = None
         self._server.world.note(self._server.name, f"C: {described(octets)}")
+        self._end_of_content(octets)
+        return True
+
+    def _end_of_content(self, octets: bytes) -> None:
         assert self._sender is not None
         taken = Taken(self._server.world.seconds(), self._server.name, self._sender, tuple(self._recipients), octets)
         if self._say(self._usual_or("250 2.0.0 taken", ".", self._sender)):
             self._server.taken.append(taken)
-        return True
 
     def _usual_or(self, usual: str, verb: str, path: str) -> str:
         return self._server.manners(self._server.world.seconds(), verb, path) or usual

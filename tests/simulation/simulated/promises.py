@@ -11,9 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from simulated.books import Books, read_books
-from simulated.network import LATENCY, START
+from simulated.network import START
 from simulated.people import Mail, Taken
 from simulated.scenario import CAROL, DEAD, DELIVERED, ERIN, MAILBOXES, Play
+from simulated.wire import LATENCY
 
 HOUR = 3600.0
 MOST_ATTEMPTS = 12  # at a dead host within an hour
@@ -29,7 +30,7 @@ _FATE = re.compile(rb"^Final-Recipient: rfc822; ?(\S+)\r\nAction: (\w+)\r$", re.
 def problems(play: Play) -> list[str]:
     """Every promise that was not kept."""
     books = read_books(play.machine.volume, play.world.seconds())
-    copies = [(_queue_id(taken), taken) for server in play.servers for taken in server.taken]
+    copies = [(queue_id(taken), taken) for server in play.servers for taken in server.taken]
     return [
         *_clients(play.mails, books),
         *_ends(books),
@@ -101,7 +102,7 @@ def _octets(copies: Sequence[tuple[str, Taken]], books: Books, mails: Sequence[M
     for number, taken in copies:
         mail = originals.get(number)
         if mail is not None:
-            if _TRACE.sub(b"", taken.content, count=1) != mail.content:
+            if without_trace(taken.content) != mail.content:
                 yield f"{number} arrived at {taken.host} with other octets than were sent"
             if taken.sender != mail.sender:
                 yield f"{number} arrived at {taken.host} from <{taken.sender}>"
@@ -166,8 +167,13 @@ def _messages_of(mail: Mail, books: Books) -> list[str]:
     ]
 
 
-def _queue_id(taken: Taken) -> str:
+def queue_id(taken: Taken) -> str:
     """Under which id the relay knew a message that it has sent: its trace field tells, or a notice's Message-ID."""
     trace = _TRACE.match(taken.content)
     found = _ID.search(trace[0]) if trace else _MESSAGE_ID.search(taken.content)
     return found[1].decode() if found else ""
+
+
+def without_trace(content: bytes) -> bytes:
+    """A content as it was before the relay put its trace field before it."""
+    return _TRACE.sub(b"", content, count=1)
