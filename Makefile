@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup run test lint bench soak fuzz clean
+.PHONY: setup run test lint bench simulate soak fuzz clean
 
 setup: $(VENV)/.program
 
@@ -13,6 +13,12 @@ run: setup
 test: $(VENV)/.tests
 	tests/install-peers
 	$(BIN)/python -m pytest $(ARGS)
+
+# SEEDS lives of a relay, from seed FIRST on, in a process for each core.
+SEEDS ?= 1000
+FIRST ?= 0
+simulate: $(VENV)/.tests
+	cd tests/simulation && ../../$(BIN)/python -m simulated.lives.harvest --seeds $(SEEDS) --first $(FIRST)
 
 soak: $(VENV)/.tests
 	tests/install-peers
