@@ -190,12 +190,23 @@ class Committer:
                     for operation in self._doubtful:
                         if operation.undo is not None:
                             operation.undo(store, operation.result)
+                renew_log(store)
             except Exception as error:
                 close(store)
                 raise SpoolBroken(f"the queue file cannot be written: {error}") from error
             self._doubtful = []
             self._store = store
         return self._store
+
+
+def renew_log(store: Store) -> None:
+    """Begin the write-ahead log anew. Raises `SpoolBroken` or an error of the disk; nothing may be kept then.
+
+    What a failed sync has not written counts as written afterwards, for the system tells the error once. The log reads
+    as it should, but it may have a hole on the disk, and behind that nothing would be found after a power cut.
+    """
+    if not store.empty_log():
+        raise SpoolBroken("another program reads the queue file")
 
 
 def close(store: Store) -> None:

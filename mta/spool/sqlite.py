@@ -198,6 +198,7 @@ class SqliteSpool:
             with store.transaction():
                 forget_copied(store, worker, folder)
                 unknown = settling.recover(store)
+            store.empty_log()  # see `renew_log`: the process before us may have ended for a sync that failed
             kept = listing.totals(store)
             destinations = store.value(DESTINATIONS)
             self._files.make_folder()

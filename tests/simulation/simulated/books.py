@@ -66,7 +66,8 @@ def read_books(volume: Volume, now: float) -> Books:
     finally:
         disk.end()
     kept = [_kept(story) for story in stories if story is not None]
-    assert len(set(ids)) == len(ids), "a message is in two files"
+    twice = [format_queue_id(one) for one, times in Counter(ids).items() if times > 1]
+    assert not twice, f"in two places: {twice}"
     return Books({one.id: one for one in kept}, totals.recipients, totals.messages, rows)
 
 

@@ -58,11 +58,12 @@ class World:
         return self.now
 
     def callLater(self, delay: float, call: Callable[..., object], *args: Any) -> DelayedCall:
-        timer = DelayedCall(self.now + delay, call, args, {}, _nothing, self._arrange, self.seconds)
-        self._arrange(timer)
+        timer = DelayedCall(self.now + delay, call, args, {}, _nothing, self.arrange, self.seconds)
+        self.arrange(timer)
         return timer
 
-    def _arrange(self, timer: DelayedCall) -> None:
+    def arrange(self, timer: DelayedCall) -> None:
+        """See to it that a timer rings at its time."""
         heappush(self._timers, (timer.getTime(), next(self._numbers), timer))
 
     def _next(self) -> DelayedCall | None:
@@ -73,7 +74,7 @@ class World:
                 return timer
             heappop(self._timers)
             if timer.active() and timer.getTime() > at:
-                self._arrange(timer)
+                self.arrange(timer)
         return None
 
     def run(self, seconds: float) -> None:
@@ -166,6 +167,7 @@ class Process:
         change, self.ahead = ahead - self.ahead, ahead
         for timer in self.getDelayedCalls():
             timer.reset(max(0.0, timer.getTime() - self.world.seconds() - change))
+            self.world.arrange(timer)  # it may have rung already, and wait for its process to go on
 
     def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> DelayedCall:
         def fire() -> None:

@@ -204,3 +204,21 @@ def _trouble_us(plan: Plan, chance: Random) -> None:
         for _ in range(chance.randint(1, 3)):
             at = _when(plan, chance)
             plan.verbs.append(Spell(at, plan.calm, chance.choice(("", *REMOTE)), chance.choice(VERBS)))
+
+
+def draw_shaken(seed: int) -> Plan:
+    """A short life in which much mail comes in while syncs fail, now and then several of them in a row."""
+    chance = Random(f"shaken {seed}")
+    calm = 10 * MINUTE
+    plan = Plan(seed, RETRIES[0], 1, calm, calm + 2 * seconds(RETRIES[0][2]) + DAY)
+    for number in range(15):
+        mark = f"m{number}"
+        to = tuple(f"ann.{mark}@{domain}" for domain in chance.sample(REMOTE, 2))
+        size = chance.choice((200, 20_000, 300_000))
+        at = 1 + 90 * chance.random()
+        plan.mails.append(Posted(mark, at, f"{mark}@client.test", to, size, "text", ("pipelining",)))
+    for _ in range(6):
+        at = 90 * chance.random()
+        until = at + chance.choice((0.01, 0.5, 3, 10))
+        plan.disk.append(Spell(at, until, "the disk:", chance.choice(("sync fails", "sync fails long"))))
+    return plan
