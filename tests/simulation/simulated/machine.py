@@ -80,7 +80,7 @@ class Machine:
         self.poll = poll
         self.zones = dict(zones)
         self.unanswered: set[str | tuple[str, str]] = set()
-        self.ahead = 0.0
+        self.ahead = self._furthest = 0.0
         self.at_write: Callable[[bytes], None] = unread
         self.may_fail: Callable[[], bool] = bool
         self.seed = seed
@@ -127,6 +127,7 @@ class Machine:
         """Set the clock, while the relay runs or not."""
         self.world.note("relay", f"has its clock set by {ahead - self.ahead:+.0f} s")
         self.ahead = ahead
+        self._furthest = max(self._furthest, ahead)
         for one in self._running:
             one.process.set_clock(ahead)
 
@@ -141,6 +142,8 @@ class Machine:
         """
         if self._stale or self._stopping or not worker.is_started or worker.process.has_clients:
             return  # not while it receives: the other one would take its content files for forgotten ones
+        if self.ahead < self._furthest:
+            return  # behind what has been, queue ids are counted on by each, and two of them would count alike
         chance = Random(f"{self.seed}/seize/{len(self.tainted)}")
         seconds = chance.choice(THAWED) + 0.001 * chance.random()  # as no two processes do things in the same moment
         self.frozen += 1
