@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mta.delivery.turns import Bounds
+from mta.service import GRACE
 from simulated.books import Books, Kept
 from simulated.lives.domains import LIST, OWNER, REFUSED, TAKERS, UNKNOWN, domain_of, expanded
 from simulated.lives.peers import Copy
@@ -195,12 +196,12 @@ def _is_interrupted(life: Life, copy: Copy) -> bool:
     machine, plan, at = life.machine, life.plan, copy.taken.at
     if copy.transport.other.process.is_replaced:
         return True  # what it stores is refused
-    window = IN_FLIGHT
+    window, ends = IN_FLIGHT, list(machine.crashes)
     if machine.frozen:
         window = 2 * HOUR  # it may stand still between hearing and storing
     elif plan.network or any(one.what in ("is slow", "speaks in pieces") for one in plan.moods):
         window = LATE  # it is heard that much later than the peer has noted
-    ends = list(machine.crashes)
+        ends += [stop + GRACE for stop in machine.stops]  # what has not ended by then is put back, and counted
     for spell in plan.disk:
         if spell.begins - LATE < at - START < spell.ends + LATE:
             window = max(window, START + spell.ends + 2 * LATE - at)  # it is kept in memory until it can be stored
