@@ -68,6 +68,7 @@ class Committer:
         self._store: Store | None = store
         self._reopen = reopen
         self._doubtful: Batch = []
+        self._log_is_doubtful = False  # a commit has failed, and may have left a hole in the log
 
     def prepare(self, batch: Batch) -> bool:
         """Do all of it but the commit, for which `commit` is to be called, in whatever thread.
@@ -138,11 +139,11 @@ class Committer:
 
     def checkpoint(self) -> None:
         """As `Store.checkpoint`; for the time when everybody has been answered."""
-        self._care(Store.checkpoint)
+        self._care(Store.checkpoint, commits=False)
 
     def tidy(self) -> bool:
         """As `Store.tidy`."""
-        return bool(self._care(Store.tidy))
+        return bool(self._care(Store.tidy, commits=True))
 
     def take_removable(self) -> list[int]:
         """As `Store.take_removable`."""
@@ -154,7 +155,7 @@ class Committer:
             self._store.close()
             self._store = None
 
-    def _care(self, what: Callable[[Store], bool | None]) -> bool | None:
+    def _care(self, what: Callable[[Store], bool | None], commits: bool) -> bool | None:
         if self._store is None:
             return None
         try:
@@ -162,11 +163,13 @@ class Committer:
         except apsw.FullError:
             return None  # it is retried, and whoever wants something kept is told
         except (apsw.Error, OSError) as error:
+            self._log_is_doubtful = self._log_is_doubtful or commits
             self._distrust(self._store, [], error)
             return None
 
     def _distrust(self, store: Store, batch: Batch, error: Exception) -> None:
         _log.error("the queue file failed and is opened anew: {error}", error=error)
+        self._log_is_doubtful = self._log_is_doubtful or bool(batch)
         for operation in batch:
             operation.error = SpoolBroken(f"the queue file could not be written: {error}")
             if operation.undo is not None:
@@ -190,11 +193,13 @@ class Committer:
                     for operation in self._doubtful:
                         if operation.undo is not None:
                             operation.undo(store, operation.result)
-                renew_log(store)
+                if self._log_is_doubtful:
+                    renew_log(store)
             except Exception as error:
                 close(store)
                 raise SpoolBroken(f"the queue file cannot be written: {error}") from error
             self._doubtful = []
+            self._log_is_doubtful = False
             self._store = store
         return self._store
 
