@@ -76,8 +76,8 @@ def test_every_mail_ends_as_it_should(config: Config) -> None:
 def test_days_with_crashes(folder: Path) -> None:
     """Tries for five days, through a kill and three power cuts, and a host that does not even refuse."""
     config = configuration(folder, USUAL, history="6d")
-    points = [CrashPoint("sync", number, "before", "power") for number in (40, 75, 95)]
-    points.append(CrashPoint("sync", 85, "after", "kill"))
+    points = [CrashPoint("sync", number, "before", "power") for number in (40, 75, 106)]
+    points.append(CrashPoint("sync", 92, "after", "kill"))
     played, found = trial(config, points, seed=5, length=5 * DAY + HOUR, silent=True)
     assert played is not None and not found, verdict(points, 5, found)
     assert len(played.machine.crashes) == len(points)

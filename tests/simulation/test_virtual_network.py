@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from simulated.network import START, Process, World
+from simulated.network import START, TICK, Process, World
 from simulated.wire import BLOCK, LATENCY
 from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -238,13 +238,28 @@ def test_the_network_can_split_delay_and_break(line: Line) -> None:
     assert (line.ours.ended, line.theirs.ended) == ([ConnectionLost], [ConnectionLost])
 
 
-def test_a_clock_that_is_set_makes_timers_early_or_late() -> None:
+def test_timers_are_set_with_the_clock() -> None:
+    """As by the relay's own reactor, see tests/net/test_poller.py."""
     world = World()
     process = Process(world, SERVER)
     rung: list[float] = []
     process.callLater(100, lambda: rung.append(world.seconds() - START))
-    process.set_clock(60)
+    process.ahead = 60
     assert process.seconds() == START + 60
-    process.callLater(100, lambda: rung.append(world.seconds() - START))
+    process.callLater(50, lambda: rung.append(world.seconds() - START))
     world.run(200)
-    assert rung == [40, 100]
+    assert rung == [50, 100]
+
+
+def test_two_clocks_that_tick_out_of_step_never_read_the_same() -> None:
+    world = World()
+    first, second = Process(world, SERVER), Process(world, SERVER)
+    first.phase, second.phase = 0.0, TICK / 2
+    read: tuple[set[float], set[float]] = set(), set()
+    for _ in range(1000):
+        world.run(0.000137)
+        for process, times in zip((first, second), read, strict=True):
+            assert world.seconds() - TICK < process.seconds() <= world.seconds()
+            times.add(process.seconds())
+    assert not read[0] & read[1]
+    assert min(abs(one - other) for one in read[0] for other in read[1]) == TICK / 2

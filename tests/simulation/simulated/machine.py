@@ -18,14 +18,13 @@ from mta.dns.memory import MemoryResolver, Name
 from mta.ground import Ground, Place
 from mta.service import CannotStart, QueueDamaged, Relay
 from simulated.disk import VirtualDisk, Volume
-from simulated.network import Process, World
+from simulated.network import TICK, Process, World
 from simulated.wire import LATENCY, unread
 
 DOWN = 10.0  # seconds from its end until the relay is started again
 NO_POLL = 86_400.0  # seconds; no operator sits beside this relay
 FROZEN = 3600.0  # seconds
 LINGERS = 400.0  # seconds that a worker goes on whose place another one has taken
-SKEW = 0.00137  # seconds
 THAWED = (1.004, 1.008, 1.015, 1.03, 20.0, 250.0, 3600.0)  # seconds after which it does so
 
 
@@ -129,8 +128,8 @@ class Machine:
         self.world.note("relay", f"has its clock set by {ahead - self.ahead:+.0f} s")
         self.ahead = ahead
         self._furthest = max(self._furthest, ahead)
-        for one in self._running:
-            one.process.set_clock(ahead)
+        for one in (*self._running, *self._stale):
+            one.process.ahead = ahead
 
     def clock(self) -> float:
         """What time it is by its clock."""
@@ -151,7 +150,7 @@ class Machine:
         self.tainted.append(self.world.seconds())
         worker.process.freeze()
         worker.process.is_replaced = True
-        worker.process.ahead += SKEW  # both make queue ids of the time, which two processes never read alike
+        worker.process.phase = TICK / 2
         worker.process.close_ports()
         self._running.remove(worker)
         self._stale.append(worker)
@@ -172,6 +171,9 @@ class Machine:
     def _start(self, number: int) -> None:
         self.world.note("relay", "starts" if self.workers == 1 else f"starts worker {number}")
         one = Worker(self, number)
+        if any(stale.number == number for stale in self._stale):
+            # Both make queue ids of the time. That two processes read the same microsecond takes more than bad luck.
+            one.process.phase = 0.0
         self._running.append(one)
         try:
             one.start()

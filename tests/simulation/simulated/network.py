@@ -29,6 +29,7 @@ from zope.interface import implementer
 from simulated.wire import LATENCY, Fate, Transport, Watch, unread, untroubled, unwatched
 
 START = 1_800_000_000.0  # when every world begins, in seconds since 1970
+TICK = 1 / 1024  # seconds; times are sums of whole ones, to the last bit
 
 
 class World:
@@ -106,13 +107,16 @@ class Process:
 
     at_answer: watches what arrives over the connections that this program has made. at_write: reads what it writes.
     shares: others may listen where it does, and each gets some of the connections (SO_REUSEPORT). ahead: seconds that
-    its clock is ahead of the world's. is_replaced: another process has taken its place.
+    its clock is ahead of the world's, changed by whoever sets it; timers ring when they would have, as those of
+    `mta.net.poller` do. phase: its clock goes in ticks, each so long after a whole one; None for a clock without ticks.
+    is_replaced: another process has taken its place.
     """
 
     def __init__(self, world: World, address: str, at_answer: Watch = unwatched, ahead: float = 0.0) -> None:
         self.world = world
         self.address = address
         self.ahead = ahead
+        self.phase: float | None = None
         self.is_replaced = False
         self.at_write: Callable[[bytes], None] = unread
         self.alive = True
@@ -160,14 +164,8 @@ class Process:
         return self._frozen is not None
 
     def seconds(self) -> float:
-        return self.world.seconds() + self.ahead
-
-    def set_clock(self, ahead: float) -> None:
-        """Somebody sets its clock. As Twisted's timers go by the time of day, they are early or late by as much."""
-        change, self.ahead = ahead - self.ahead, ahead
-        for timer in self.getDelayedCalls():
-            timer.reset(max(0.0, timer.getTime() - self.world.seconds() - change))
-            self.world.arrange(timer)  # it may have rung already, and wait for its process to go on
+        now = self.world.seconds() + self.ahead
+        return now if self.phase is None else (now - self.phase) // TICK * TICK + self.phase
 
     def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> DelayedCall:
         def fire() -> None:
