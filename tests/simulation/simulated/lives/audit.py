@@ -197,11 +197,11 @@ def _is_interrupted(life: Life, copy: Copy) -> bool:
     if copy.transport.other.process.is_replaced:
         return True  # what it stores is refused
     window, ends = IN_FLIGHT, list(machine.crashes)
-    if machine.frozen:
-        window = 2 * HOUR  # it may stand still between hearing and storing
-    elif plan.network or any(one.what in ("is slow", "speaks in pieces") for one in plan.moods):
+    if plan.network or any(one.what in ("is slow", "speaks in pieces") for one in plan.moods):
         window = LATE  # it is heard that much later than the peer has noted
         ends += [stop + GRACE for stop in machine.stops]  # what has not ended by then is put back, and counted
+    if machine.frozen:
+        window = 2 * HOUR  # it may stand still between hearing and storing
     for spell in plan.disk:
         if spell.begins - LATE < at - START < spell.ends + LATE:
             window = max(window, START + spell.ends + 2 * LATE - at)  # it is kept in memory until it can be stored
