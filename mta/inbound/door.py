@@ -81,7 +81,7 @@ class Doorkeeper:
         self._reactor = reactor
         self._log = log
         self._tally = tally
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, None] = {}  # in the order in which they came, as a set is not
         self._clients: Counter[str] = Counter()
         self._refusing = 0
         self._sweep: IDelayedCall | None = None
@@ -121,7 +121,7 @@ class Doorkeeper:
 
     def entered(self, session: Session) -> None:
         """A session has begun."""
-        self._sessions.add(session)
+        self._sessions[session] = None
         self._clients[session.client] += 1
         self._tally.change(session.client, +1)
         if self._sweep is None:
@@ -129,7 +129,7 @@ class Doorkeeper:
 
     def left(self, session: Session) -> None:
         """A session has ended."""
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
         self._clients[session.client] -= 1
         if not self._clients[session.client]:
             del self._clients[session.client]

@@ -31,7 +31,7 @@ class Pool:
     def __init__(self, clock: IReactorTime, limits: PoolLimits = USUAL_LIMITS) -> None:
         self._clock = clock
         self._limits = limits
-        self._open: set[Session] = set()
+        self._open: dict[Session, None] = {}  # in the order in which they were opened, as a set is not
         self._by_destination: dict[str, list[Session]] = {}
         self._resting: dict[Session, str] = {}  # to their destination, the longest at rest first
         self._stopped: list[Deferred[None]] = []
@@ -50,7 +50,7 @@ class Pool:
 
     def watch(self, session: Session) -> None:
         """A session that is being opened. It is counted until `forget`."""
-        self._open.add(session)
+        self._open[session] = None
 
     def take(self, destination: str) -> Session | None:
         """An open session to a destination, the one used last; it is no longer the pool's until `keep`."""
@@ -88,7 +88,7 @@ class Pool:
 
     def forget(self, session: Session) -> None:
         """A session's connection is gone."""
-        self._open.discard(session)
+        self._open.pop(session, None)
         if session in self._resting:
             self._remove(session)
         if self._stopping and not self._open:

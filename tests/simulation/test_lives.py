@@ -15,8 +15,9 @@ from simulated.lives.harvest import Verdict, harvest, judge, play, told
 from simulated.lives.life import Life, live, problems_of
 from simulated.lives.plan import DAY, draw, draw_shaken
 
-SHORT = [seed for seed in range(100) if draw(seed).length < 3 * DAY][:17]  # seeds that are played each time
+SHORT = [seed for seed in range(100) if draw(seed).length < 3 * DAY][:15]  # seeds that are played each time
 LONG = 4
+STOPS = 132
 ENOUGH = 200  # seeds within which each bug is found
 FOUND_BY = {
     "250-before-sync": 0,
@@ -75,8 +76,8 @@ def test_something_happens_in_a_life() -> None:
 
 
 def test_the_same_seed_is_the_same_life() -> None:
-    """To the octet, also in another process, where sets and dictionaries of strings have another order."""
-    seed, other = SHORT[:2]
+    """To the octet, also in another process, where sets have another order: this one stops with three sessions open."""
+    seed, other = STOPS, SHORT[0]
     story = life_of(seed).story()
     assert story == play(seed).story() != life_of(other).story()
     again = subprocess.run(
