@@ -7,12 +7,12 @@ import click
 
 from mta.cli.common import NotDone, configured
 from mta.cli.opening import configuration
-from mta.cli.output import count
 from mta.config.dangers import dangers
 from mta.config.load import check_files
 from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.net.tls import ServerTls, TlsProblem
+from mta.operating.words import count
 
 
 @click.command()

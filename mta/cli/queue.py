@@ -2,15 +2,17 @@
 
 import shlex
 import time
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from mta.cli.common import configured, with_json
 from mta.cli.opening import configuration, desk_of
-from mta.cli.output import count, moment, on_terminal, path, print_columns, print_json, size, span
+from mta.cli.output import on_terminal, print_columns, print_json
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
+from mta.operating.listing import queue_to_json
+from mta.operating.words import count, path, size, span
 from mta.spool.listing import Held, QueuedMessage, QueuedRecipient, Totals
 from mta.spool.matching import Selection
 
@@ -41,7 +43,7 @@ def queue(
         totals = desk.totals()
         held = desk.held() if totals.held and not as_json else []
     if as_json:
-        print_json(to_json(messages, totals))
+        print_json(queue_to_json(messages, totals))
         return
     if messages and on_terminal():
         _print_table(messages, time.time())
@@ -50,33 +52,6 @@ def queue(
     click.echo(_totals(totals, len(messages), limit))
     for line in _alarms(held):
         click.echo(line)
-
-
-def to_json(messages: list[QueuedMessage], totals: Totals) -> dict[str, Any]:
-    """The listing as its users' programs know it; times as in `moment`, null for a time that there is none of."""
-    return {
-        "messages": [
-            {
-                "id": format_queue_id(one.id),
-                "size": one.size,
-                "sender": one.sender,
-                "created": moment(one.created),
-                "recipients": [recipient_to_json(recipient) for recipient in one.recipients],
-            }
-            for one in messages
-        ],
-        "totals": {"messages": totals.messages, "recipients": totals.recipients, "octets": totals.octets},
-    }
-
-
-def recipient_to_json(recipient: QueuedRecipient) -> dict[str, Any]:
-    """A recipient who is in the queue, as the listing and the story of a message have it."""
-    return {
-        "address": recipient.address,
-        "state": recipient.state,
-        "next_attempt": None if recipient.next_attempt is None else moment(recipient.next_attempt),
-        "last_reply": recipient.last_reply,
-    }
 
 
 def _totals(totals: Totals, listed: int, limit: int) -> str:

@@ -16,8 +16,8 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from mta.cli.common import NotDone
-from mta.cli.output import moment, path
 from mta.message.printable import printable
+from mta.operating.words import moment, path
 from mta.smtp import replies
 from mta.smtp.command import Bdat, Data, Helo, Help, Mail, Quit, Rcpt, Vrfy
 from mta.smtp.events import NEED_OCTETS, Content, EndOfChunk, EndOfContent, Question, Rejected

@@ -4,7 +4,6 @@ On a message that is being tried they take effect when the try has ended, and wh
 """
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Final, NamedTuple
@@ -13,16 +12,10 @@ import click
 
 from mta.cli.common import NotDone, QueueId, configured, id_of
 from mta.cli.opening import configuration, desk_of
-from mta.cli.output import count
-from mta.config.model import Config
-from mta.delivery.notifier import Notifier
-from mta.delivery.records import bouncing
-from mta.interfaces import Claim, IContent, Record
-from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
-from mta.policy.addressing import Addressing
-from mta.spool.content import Octets
-from mta.spool.desk import Compose, Desk
+from mta.operating.bouncing import composing
+from mta.operating.words import count
+from mta.spool.desk import Desk
 from mta.spool.matching import EVERYTHING, Selection
 
 MOST_COUNTED: Final = 10_000  # messages; that there are more is said without counting them
@@ -99,7 +92,11 @@ def bounce(config_file: str | None, selection: Selection, yes: bool) -> None:
     with desk_of(config) as desk:
         meant = _meant(desk, selection)
         _ask(f"Return {meant} to the senders?", yes)
-        _report("bounced", desk.bounce(selection, _composing(config, desk)), meant)
+        _report(
+            "bounced",
+            desk.bounce(selection, composing(config, desk, lambda text: click.echo(f"mta: {text}", err=True))),
+            meant,
+        )
 
 
 @click.command()
@@ -169,19 +166,5 @@ def _report_missing(numbers: Sequence[int]) -> None:
         raise NotDone(f"not in the queue: {names}")
 
 
-def _composing(config: Config, desk: Desk) -> Compose:
-    """Writes the notices of a bounce as the relay does."""
-    policy = config.retry_policy()
-    addressing = Addressing(config.directory(), config.routing(), config.postmaster)
-    notifier = Notifier(config.hostname, config.postmaster, policy, addressing.decide, desk.new_id, addressing.resolve)
-    settle = bouncing(notifier, policy, time.time)
-
-    def compose(claim: Claim, content: IContent) -> Record:
-        try:
-            return settle(claim, content)
-        except OSError as error:
-            name = format_queue_id(claim.message)
-            click.echo(f"mta: the content of {name} cannot be read ({error}); its notice quotes no header", err=True)
-            return settle(claim, Octets(b""))
-
-    return compose
+def _warn(text: str) -> None:
+    click.echo(f"mta: {text}", err=True)

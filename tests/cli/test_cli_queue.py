@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cli_ground import Ground, run
 
-from mta.cli import output
 from mta.cli.queue import STATES
+from mta.operating.words import size, span
 
 HOSTILE = '"\x1b[2J\x07\u202e"@evil.test'
 
@@ -259,7 +259,7 @@ def test_a_long_queue_is_listed_fast(ground: Ground) -> None:
     [(-3, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (7199, "120m"), (7200, "2h"), (259200, "3d")],
 )
 def test_spans(seconds: float, text: str) -> None:
-    assert output.span(seconds) == text
+    assert span(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -275,4 +275,4 @@ def test_spans(seconds: float, text: str) -> None:
     ],
 )
 def test_sizes(octets: int, text: str) -> None:
-    assert output.size(octets) == text
+    assert size(octets) == text

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cli_ground import CONTENT, DIALOGUE, Ground
 
-from mta.cli.story import accepted, ends_of, tell
 from mta.message.timeline import Event
+from mta.operating.story import accepted, ends_of, tell
 from mta.spool.content import LARGEST_ROW
 
 

@@ -1,14 +1,14 @@
 """Story: what has become of a message, its recipients and its tries, told for a person from what the spool knows.
 
-Everything here is a pure function of the timeline; `show` prints what comes out.
+Everything here is a pure function of the timeline.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from mta.cli.output import Line, count, moment, path, span
 from mta.message.printable import printable
 from mta.message.timeline import Detail, Event
+from mta.operating.words import Line, count, moment, path, span
 
 ENDS: Final = frozenset({"delivered", "failed", "discarded", "expanded", "dropped"})
 _STYLES: Final = {"delivered": "green", "deferred": "yellow", "failed": "red", "held": "magenta", "unknown": "red"}

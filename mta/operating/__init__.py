@@ -1,0 +1,11 @@
+"""The operator's view: what is in the queue, what has become of a message, what would happen to one, and why.
+
+Values and words, made from a configuration and a desk (`mta.spool.desk`); the `mta` command prints them, the console
+and the HTTP API answer with them, so that all three say the same.
+
+    words      how times, sizes and numbers are put
+    listing    the queue and a message as programs know them
+    story      the timeline of a message, told
+    facts      a message at a glance
+    bouncing   the notices of mail that is returned
+"""
