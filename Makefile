@@ -1,5 +1,5 @@
 # One word each. `make run` and `make test` work as the first command on a machine with python3 and make.
-PYTHON ?= python3
+PYTHON ?= $(shell bench/quickest-python)
 VENV   := .venv
 BIN    := $(VENV)/bin
 
