@@ -27,6 +27,8 @@ _SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
 _FIELDS = re.compile(
     rb"\r\n(date|from|message-id|sender|to|cc|(?:dkim-signature|arc-|resent-)[!-9;-~]*+)[ \t]*+:" + _TEXT
 )
+# A field of addresses that is not just one whole address on one line.
+_SEVERAL_OR_BARE = re.compile(rb"\r\n(?:from|sender|to|cc)[ \t]*+:(?![^@,\r\n]*+@[^@,\r\n]*+(?:\r\n[^ \t]|\r\n\Z|\Z))")
 _OF_ADDRESSES = frozenset({b"from", b"sender", b"to", b"cc"})
 _USUAL = _OF_ADDRESSES | {b"date", b"message-id"}
 _REQUIRED = frozenset({b"date", b"from", b"message-id"})
@@ -108,6 +110,8 @@ class Submission:
         self.fields = trace_fields(header)
         if end and not _FIRST_LINE.match(content):
             return self._missing_fields(set()) + b"\r\n" + content  # it begins with its body
+        if _lacks_nothing(header):
+            return content
         fields: list[tuple[bytes, bytes]] = _FIELDS.findall(header)
         names = {name for name, _ in fields}
         if not names <= _USUAL:
@@ -152,6 +156,16 @@ class Submission:
                 at = word.end(2)
                 parts[number] = part[:at] + domain + part[at:]
         return b",".join(parts)
+
+
+def _lacks_nothing(header: bytes) -> bool:
+    """Is all there, as can be told at a glance? So it is with nearly all mail."""
+    return (
+        b"\r\ndate:" in header
+        and b"\r\nfrom:" in header
+        and b"\r\nmessage-id:" in header
+        and _SEVERAL_OR_BARE.search(header) is None
+    )
 
 
 def _is_qualified(value: bytes) -> bool:

@@ -232,11 +232,13 @@ class ServerSession:
         command = parse_arguments(verb, line, settings.dialect)
         if isinstance(command, Reply):
             return command
-        if isinstance(command, Mail):
+        if verb == b"MAIL":
+            assert isinstance(command, Mail)
             if command.size > settings.message_size > 0:
                 return replies.MESSAGE_TOO_BIG
             self._binary = command.body == "BINARYMIME"
-        elif isinstance(command, Bdat):
+        elif verb == b"BDAT":
+            assert isinstance(command, Bdat)
             self._begin_chunk(command)
             return command
         self._step = step
