@@ -1,7 +1,7 @@
 """Transaction: one MAIL and what follows it, up to the answer to its content (RFC 5321 3.3).
 
-Who may send where is `policy/access.py`, where it goes `policy/addressing.py`; here the answers come together, and
-what the client asked for by its parameters becomes part of the envelope.
+Who may send where, and who gets it, is `policy/admission.py`; here the answers become a transaction, and what the
+client asked for by its parameters becomes part of the envelope.
 """
 
 from twisted.internet.defer import Deferred
@@ -12,12 +12,8 @@ from mta.inbound.manners import Manners
 from mta.inbound.reception import Expansion, Group, Reception, reply_to_trouble
 from mta.inbound.visitor import Visitor
 from mta.interfaces import SpoolBroken, SpoolFull
-from mta.message.envelope import Recipient
-from mta.message.submission import complete
-from mta.policy.access import may_send_as
 from mta.policy.addressing import Addressed
 from mta.policy.routing import destination_of
-from mta.policy.sourceroute import resolve_route
 from mta.smtp import replies
 from mta.smtp.command import Mail, Rcpt
 from mta.smtp.events import EndOfChunk, EndOfContent
@@ -69,15 +65,10 @@ class Transaction:
     def begin(cls, house: House, manners: Manners, visitor: Visitor, command: Mail) -> "Transaction | Reply":
         """MAIL: a transaction without recipients, or why there is none."""
         path = command.reverse_path
-        sender = path.address
-        if path.route and manners.source_routes == "refuse":
-            return replies.SOURCE_ROUTE
-        if sender and "@" not in sender:
-            sender = complete(sender, house.hostname)
-        if visitor.senders and not may_send_as(visitor.senders, sender):
-            why = f"{visitor.account} may not send as this address"
-            visitor.refused(why, sender=sender)
-            return replies.not_your_address(sender, visitor.account)
+        sender = house.admission.sender(path, manners.source_routes, visitor.account, visitor.senders)
+        if isinstance(sender, Reply):
+            visitor.refused(str(sender), sender=path.address)
+            return sender
         asked = read_parameters(command, house.keeping.now(), trusted=visitor.may_relay)
         if isinstance(asked, Reply):
             return asked
@@ -90,47 +81,28 @@ class Transaction:
         house, visitor = self._house, self._visitor
         if self._recipients >= self._manners.recipients:
             return replies.TOO_MANY_RECIPIENTS
-        path = command.forward_path
-        sender, address = self._sender, path.address
-        if not (self._asked.smtputf8 or _is_ascii(address, command)):
+        path, given = command.forward_path, command.parameters
+        if not (self._asked.smtputf8 or _is_ascii(path.address, command)):
             return replies.NON_ASCII_ADDRESS
-        judged = address
-        if path.route:
-            onward = resolve_route(path, self._manners.source_routes, house.hostname, sender, self._sender_route)
-            if isinstance(onward, Reply):
-                self._log_refusal(address, "it has a source route")
-                return onward
-            address, sender, judged = onward
-        if "@" not in address:
-            if address.lower() == "postmaster":  # the one mailbox that needs no domain (RFC 5321 4.5.1)
-                return self._address(sender, house.postmaster, command)
-            address = judged = complete(address, house.hostname)
-        permission = house.access.judge(visitor.may_relay, judged)
-        if permission.allowed:
-            return self._address(sender, address, command)
-        if address.lower() == f"postmaster@{house.hostname}".lower():  # whom our notices come from can be answered
-            return self._address(sender, house.postmaster, command)
-        self._log_refusal(address, permission.why)
-        return replies.RELAYING_DENIED
-
-    def _address(self, sender: str, address: str, command: Rcpt) -> Answer:
-        """Find out where it goes, and take it unless there is an objection."""
-        house = self._house
-        given = command.parameters
-        recipient = Recipient(address, given.get("NOTIFY", ""), given.get("ORCPT", "")) if given else Recipient(address)
-        addressed = house.addressing.resolve(sender, recipient)
+        addressed = house.admission.recipient(
+            path,
+            self._manners.source_routes,
+            visitor.may_relay,
+            self._sender,
+            self._sender_route,
+            given.get("NOTIFY", "") if given else "",
+            given.get("ORCPT", "") if given else "",
+        )
         if not addressed.forwardings:
             assert addressed.reply is not None, "either it goes somewhere, or there is a reply that says why not"
-            self._log_refusal(address, addressed.why)
+            self._log_refusal(addressed.recipient.address, addressed.why)
             return addressed.reply
         if self._forwardings and self._forwardings + len(addressed.forwardings) > MOST_FORWARDINGS:
             return replies.TOO_MANY_RECIPIENTS
-        if house.checks:
-            return self._ask_checks(recipient, addressed)
-        return self._take(recipient, addressed)
+        return self._ask_checks(addressed) if house.checks else self._take(addressed)
 
-    def _take(self, recipient: Recipient, addressed: Addressed) -> Reply:
-        reply, forwardings, expanded, _ = addressed
+    def _take(self, addressed: Addressed) -> Reply:
+        reply, forwardings, expanded, _, recipient = addressed
         self._recipients += 1
         self._forward_path = recipient.address
         self._forwardings += len(forwardings)
@@ -146,15 +118,15 @@ class Transaction:
             self._expansions.append(Expansion(recipient, expanded, into))
         return reply or replies.RECIPIENT_OK
 
-    def _ask_checks(self, recipient: Recipient, addressed: Addressed) -> Deferred[Reply]:
+    def _ask_checks(self, addressed: Addressed) -> Deferred[Reply]:
         async def ask() -> Reply:
-            visitor = self._visitor
+            visitor, recipient = self._visitor, addressed.recipient
             for check in self._house.checks:
                 objection = await check.recipient(visitor.address, visitor.helo, self._sender, recipient.address)
                 if objection is not None:
                     self._log_refusal(recipient.address, str(objection))
                     return objection
-            return self._take(recipient, addressed)
+            return self._take(addressed)
 
         return Deferred.fromCoroutine(ask())
 

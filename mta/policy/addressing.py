@@ -5,6 +5,7 @@ who has moved, leave the reverse-path as it is (RFC 5321 3.9.1); a list's member
 The null reverse-path stays null through a list: else notices that cannot be delivered would be answered by notices.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -47,13 +48,15 @@ class Forwarding(NamedTuple):
 class Addressed(NamedTuple):
     """What becomes of a recipient at RCPT. reply: None for the ordinary 250, a 251, or why it is refused.
 
-    forwardings: who gets the mail, () where it is refused. why: for people.
+    forwardings: who gets the mail, () where it is refused. why: for people. recipient: as it was completed, or taken
+    for the postmaster, before anything stood for it.
     """
 
     reply: Reply | None
     forwardings: tuple[Forwarding, ...]
     expanded: Expanded
     why: str
+    recipient: Recipient
 
     @property
     def is_refused(self) -> bool:
@@ -92,36 +95,48 @@ class Addressing:
                 return Decision(None, not_local(entry.to), _why(entry))
         return self._routing.decide(reverse_path, address)
 
-    def resolve(self, reverse_path: str, recipient: Recipient) -> Addressed:
-        """Who gets the mail from a reverse-path ("" for the null one) to a recipient, each address once."""
+    def resolve(
+        self, reverse_path: str, recipient: Recipient, note: Callable[[str, str], None] | None = None
+    ) -> Addressed:
+        """Who gets the mail from a reverse-path ("" for the null one) to a recipient, each address once.
+
+        note: is told of each name that stands for others, as ("directory", the entry in words).
+        """
         address = recipient.address
         if self._is_empty or not self.concerns(address):  # nearly all mail
             decision = self._routing.decide(reverse_path, address)
             if decision.refusal is None:
-                return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, decision.why)
-            return _refused(decision.refusal, decision.why)
+                return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, decision.why, recipient)
+            return refused(recipient, decision.refusal, decision.why)
         entry = self.find(address)
         if entry is None or isinstance(entry, User) or (isinstance(entry, Moved) and not entry.forward):
+            if entry is not None and note is not None:
+                note("directory", _why(entry))
             return _unchanged(reverse_path, recipient, self.decide(reverse_path, address), entry)
-        expansion = _Expansion(self)
+        expansion = _Expansion(self, note)
         try:
             expansion.follow(reverse_path, recipient)
         except _TooLarge as error:
-            return _refused(EXPANSION_TOO_LARGE, f"{_why(entry)}; {error}")
-        return self._expanded(entry, expansion)
+            return refused(recipient, EXPANSION_TOO_LARGE, f"{_why(entry)}; {error}")
+        return self._expanded(recipient, entry, expansion)
 
-    def _expanded(self, entry: Entry, expansion: "_Expansion") -> Addressed:
+    def _expanded(self, recipient: Recipient, entry: Entry, expansion: "_Expansion") -> Addressed:
         why = _why(entry)
         forwardings = tuple(expansion.found.values())
         if not forwardings:
-            return _refused(LEADS_NOWHERE, f"{why}; nothing but loops")
+            return refused(recipient, LEADS_NOWHERE, f"{why}; nothing but loops")
         # What comes of a list is for its owner to hear; any other name that nobody is behind is refused at once.
         refusals = [(one.decision.refusal, one.decision.why) for one in forwardings if one.decision.refusal]
         if len(refusals) == len(forwardings) and expansion.kind is not Expanded.LIST:
             refusal, reason = next(((one, of) for one, of in refusals if one.is_transient), refusals[0])
-            return _refused(refusal, f"{why}; {reason}")
+            return refused(recipient, refusal, f"{why}; {reason}")
         reply = will_forward(entry.to) if isinstance(entry, Moved) else None
-        return Addressed(reply, forwardings, expansion.kind, why)
+        return Addressed(reply, forwardings, expansion.kind, why, recipient)
+
+
+def refused(recipient: Recipient, reply: Reply, why: str) -> Addressed:
+    """A recipient that is not taken."""
+    return Addressed(reply, (), _NOT, why, recipient)
 
 
 class _TooLarge(Exception):
@@ -131,8 +146,9 @@ class _TooLarge(Exception):
 class _Expansion:
     """One recipient's expansion, depth first, so that members stay in the order in which they are written."""
 
-    def __init__(self, addressing: Addressing) -> None:
+    def __init__(self, addressing: Addressing, note: Callable[[str, str], None] | None) -> None:
         self._addressing = addressing
+        self._note = note
         self._names = 0
         self._seen: set[tuple[str, str]] = set()
         self.found: dict[tuple[str, str], Forwarding] = {}
@@ -150,7 +166,10 @@ class _Expansion:
         self._seen.add(place)
         if depth > DEEPEST:
             raise _TooLarge(f"leads to more than {DEEPEST} names behind one another")
-        match self._addressing.find(address):
+        entry = self._addressing.find(address)
+        if entry is not None and self._note is not None:
+            self._note("directory", _why(entry))
+        match entry:
             case Alias(members=members):
                 self._heed(Expanded.ALIAS if len(members) > 1 else Expanded.FORWARD)
                 for member in members:
@@ -197,12 +216,8 @@ def _unchanged(reverse_path: str, recipient: Recipient, decision: Decision, entr
     """The recipient as it was given, where nothing else stands for it."""
     why = f"{_why(entry)}; {decision.why}" if isinstance(entry, User) else decision.why
     if decision.refusal is not None:
-        return _refused(decision.refusal, why)
-    return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, why)
-
-
-def _refused(reply: Reply, why: str) -> Addressed:
-    return Addressed(reply, (), Expanded.NOT, why)
+        return refused(recipient, decision.refusal, why)
+    return Addressed(None, (Forwarding(reverse_path, recipient, decision),), _NOT, why, recipient)
 
 
 def _why(entry: Entry) -> str:

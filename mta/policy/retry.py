@@ -9,6 +9,7 @@ is warned, instead of at the age that is usual here, and the message is tried on
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,6 +41,16 @@ def next_try(policy: RetryPolicy, received: float, attempts: int, now: float, ch
     """
     wait = policy.after[min(attempts, len(policy.after)) - 1]
     return min(now + wait * (1.0 + SPREAD * chance.random()), received + policy.give_up)
+
+
+def tries(policy: RetryPolicy, received: float, chance: random.Random) -> Iterator[float]:
+    """When a message is tried, at once and again, where every try fails in no time. With the last one it is given up."""
+    attempts, at = 1, received
+    yield at
+    while not expired(policy, received, at):
+        at = next_try(policy, received, attempts, at, chance)
+        attempts += 1
+        yield at
 
 
 def warning(policy: RetryPolicy, received: float, warned: bool, by: float = 0.0, by_mode: str = "") -> float | None:

@@ -1,7 +1,7 @@
 """Routing: where the mail for a forward-path goes next. The first route that matches wins; else it goes by MX."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
@@ -61,12 +61,16 @@ class Hop:
 
 @dataclass(frozen=True)
 class Decision:
-    """Where a recipient's mail goes: a hop, or a fixed refusal to be given at RCPT. why: for people."""
+    """Where a recipient's mail goes: a hop, or a fixed refusal to be given at RCPT. why: for people.
+
+    route: its name. number: which entry of `routes` it is, from 0; None where none matches.
+    """
 
     hop: Hop | None
     refusal: Reply | None
     why: str
     route: str = ""
+    number: int | None = field(default=None, compare=False)
 
 
 def destination_of(decision: Decision, recipient: str) -> str:
@@ -135,9 +139,9 @@ class Routing:
                 name = f" ({route.name})" if route.name else ""
                 why = f"routes[{number}]{name}: {route.whom}"
                 if isinstance(route.onward, Reply):
-                    return Decision(None, route.onward, why, route.name)
+                    return Decision(None, route.onward, why, route.name, number)
                 hop = replace(route.onward, host=domain) if route.onward.via is Via.MX else route.onward
-                return Decision(hop, None, why, route.name)
+                return Decision(hop, None, why, route.name, number)
         return Decision(Hop(Via.MX, domain), None, f"no route matches: by MX of {domain}")
 
 

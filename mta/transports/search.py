@@ -53,7 +53,8 @@ class Finder:
 class Search:
     """One search. `next` until it gives None; then, or earlier, `failure` may say why there was no place at all.
 
-    incomplete: a host was left out because nobody knew its addresses, which may be different later.
+    incomplete: a host was left out because nobody knew its addresses, which may be different later. why: how the names
+    of the hosts were found, for people; "" where they need not be looked for.
     """
 
     def __init__(self, finder: Finder, hop: Hop, note: Note) -> None:
@@ -67,6 +68,7 @@ class Search:
         self._given = 0
         self.failure: Reply | None = None
         self.incomplete = False
+        self.why = ""
 
     async def next(self) -> Place | None:
         """The next place; None when there is no other."""
@@ -106,6 +108,7 @@ class Search:
         answer = await self._finder.resolver.exchangers(domain)
         found = candidates(domain, answer, self._finder.own_names, self._finder.chance)
         self._implicit = found.implicit
+        self.why = found.why
         self.failure = found.failure
         return found.hosts
 
