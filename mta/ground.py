@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from mta.config.model import Config
 from mta.dns.resolver import ThreadedResolver
 from mta.interfaces import IResolver
 from mta.maillog import LineWriter
 from mta.net.tally import Alone, Tally
+from mta.net.threads import NoThreads
 from mta.spool.disk import Disk
 
 
@@ -17,6 +20,17 @@ def threaded_resolver(reactor: Any, config: Config) -> ThreadedResolver:
     """Asks the servers of the configuration, or the system's."""
     servers = [str(server) for server in config.dns.nameservers]
     return ThreadedResolver(reactor, reactor, servers, config.dns.timeout)
+
+
+def blocking_resolver(config: Config, now: float) -> ThreadedResolver:
+    """Asks the same servers for a command that has nothing else to do: whatever it is asked, it waits for the answer.
+
+    now: in seconds since 1970; how old answers become is not counted from then on.
+    """
+    clock = Clock()
+    clock.rightNow = now
+    servers = [str(server) for server in config.dns.nameservers]
+    return ThreadedResolver(None, clock, servers, config.dns.timeout, threads=NoThreads())
 
 
 @dataclass(frozen=True)

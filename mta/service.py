@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
+from mta import parts
 from mta.auth.accounts import AccountsFile
 from mta.auth.authentication import Authentication
 from mta.auth.dovecot import Dovecot
@@ -33,13 +34,11 @@ from mta.ground import Ground
 from mta.inbound.door import Doorkeeper, DoorLimits
 from mta.inbound.house import House
 from mta.inbound.listener import Listener, ListenerFactory
-from mta.inbound.manners import Manners
 from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
 from mta.interfaces import IAuthentication, ICheck, SpoolBroken, SpoolDamaged
 from mta.maillog import MailLog, Observer
 from mta.net import eager
-from mta.net.local import is_local
 from mta.net.threads import NoThreads, PooledThreads
 from mta.net.tls import ServerTls, TlsProblem
 from mta.policy.addressing import Addressing
@@ -53,7 +52,6 @@ from mta.transports.fitting import Fitter
 from mta.transports.lmtp import LmtpTransport
 from mta.transports.opener import Opener
 from mta.transports.pool import Pool
-from mta.transports.search import Finder
 from mta.transports.smtp import SmtpTransport
 
 GRACE = 10.0  # seconds that transactions and deliveries in flight have when the relay is stopped
@@ -99,16 +97,10 @@ class Relay(MultiService):
         )
         self.resolver = ground.resolver(reactor, config)
         self.pool = Pool(reactor)
-        finder = Finder(
-            self.resolver,
-            own_names=frozenset({hostname}),
-            chance=chance,
-            is_ourselves=self._is_ourselves,
-            refuse_private=config.dns.private_exchangers == "refuse",
-        )
+        finder = parts.finder(config, self.resolver, chance)
         opener = Opener(reactor, hostname, Connector(reactor, self.pool), logins=_logins(config))
-        parts = (reactor, finder, opener, self.pool, Fitter(self._in_thread))
-        smtp, lmtp = SmtpTransport(*parts), LmtpTransport(*parts)
+        made = (reactor, finder, opener, self.pool, Fitter(self._in_thread))
+        smtp, lmtp = SmtpTransport(*made), LmtpTransport(*made)
         means = Means(
             clock=reactor,
             spool=self.spool,
@@ -228,20 +220,7 @@ class Relay(MultiService):
     def _listener(self, number: int, entry: ListenerEntry) -> Listener:
         address, reactor, sockets = entry.address, self._ground.reactor, self._ground.place.sockets
         tls = self._certificate(entry.client_ca) if entry.tls != "none" else None
-        manners = Manners(
-            tls=entry.tls if tls is not None else "none",
-            auth=entry.auth,
-            plaintext_auth=entry.plaintext_auth,
-            auth_equals=entry.auth_equals,
-            bare_lf=entry.bare_lf,
-            source_routes=entry.source_routes,
-            vrfy=entry.vrfy,
-            etrn=entry.etrn,
-            proxy_protocol=entry.proxy_protocol,
-            xclient=entry.xclient,
-            message_size=self.config.limits.message_size,
-            recipients=self.config.limits.recipients,
-        )
+        manners = parts.manners(self.config, entry, tls is not None)
 
         def listen(factory: Factory) -> IListeningPort:
             if sockets:
@@ -321,20 +300,12 @@ class Relay(MultiService):
             return maybeDeferred(work, *arguments)
         return deferToThreadPool(reactor, reactor.getThreadPool(), work, *arguments)
 
-    def _is_ourselves(self, address: str, port: int) -> bool:
-        """Do we listen there?"""
-        ours = {entry.address.host for entry in self.config.listen if entry.address.port == port}
-        return address in ours or (bool(ours & _ANY) and is_local(address))
-
 
 def _logins(config: Config) -> Logins:
     """How we log in upstream."""
     files = {name: one.password_file for name, one in config.logins.items()}
     entries = {name: Upstream(config.logins[name].user, file) for name, file in files.items() if file is not None}
     return Logins(entries, read_password)
-
-
-_ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with
 
 
 def to_twisted(line: str) -> None:

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "check": ("check", "Check the configuration, and say what is dangerous in it."),
     "queue": ("queue", "List what is in the queue."),
     "show": ("show", "Tell the story of a message."),
+    "explain": ("explain", "Tell what would become of a mail."),
     "cat": ("cat", "Print a message as it is sent on."),
     "retry": ("verbs", "Have mail tried at once."),
     "hold": ("verbs", "Keep mail from being tried."),

@@ -173,6 +173,11 @@ class DirectoryFile:
     document: Document = field(default_factory=Document)
     places: tuple[tuple[Key, Entry], ...] = ()
 
+    def place(self, address: str) -> str:
+        """The file and the line where the entry of an address, as it stands there, begins; "" where there is none."""
+        key = next((key for key, entry in self.places if entry.address == address), None)
+        return f"{self.file}:{self.document.line(key)}" if key is not None else ""
+
     def problem(self, key: Key, text: str) -> Problem:
         """Something to say about a value, with the file and the line that it stands on (or would)."""
         return Problem(self.file, self.document.line(key), key_path(key), text)

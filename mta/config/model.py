@@ -379,6 +379,11 @@ class Config(Section):
         """When mail is tried again."""
         return RetryPolicy(self.retry.after, self.retry.warn, self.retry.give_up)
 
+    def place(self, key: Key) -> str:
+        """The file and the line where a value is given, as "/etc/mta/mta.yml:12"; "" where it is the default."""
+        line = self._document.lines.get(key)
+        return f"{self._sources.file}:{line}" if line else ""
+
     def problem(self, key: Key, text: str) -> Problem:
         """Something to say about a value, with the file and the line that it stands on (or would)."""
         return Problem(self._sources.file, self._document.line(key), key_path(key), text)

@@ -15,35 +15,41 @@ from mta.dns.cache import Cache
 from mta.dns.hosts import HostsFile
 from mta.dns.servers import Servers
 from mta.interfaces import IResolver
-from mta.net.threads import Busy, PooledThreads
+from mta.net.threads import Busy, PooledThreads, Threads
 from mta.policy.exchangers import Answer, Exchanger, Found
 
 Record = TypeVar("Record")
 
+AT_ONCE = 40  # questions
+
 
 @implementer(IResolver)
 class ThreadedResolver:
-    """Asks the name servers given, or the system's, in up to `threads` threads that start with the first question.
+    """Asks the name servers given, or the system's, in up to `AT_ONCE` threads that start with the first question.
 
     nameservers, timeout: as for `Servers`, whose `ValueError` it raises. reactor and clock are usually the same.
+    threads: others to ask in, for which no reactor is needed; with `NoThreads` every answer is there at once.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: IReactorFromThreads,
+        reactor: IReactorFromThreads | None,
         clock: IReactorTime,
         nameservers: Sequence[str] = (),
         timeout: float = 5.0,
-        threads: int = 40,
         hosts: HostsFile | None = None,
         resolv_conf: Path = Path("/etc/resolv.conf"),
+        threads: Threads | None = None,
     ) -> None:
         self._clock = clock
         self._servers = Servers(nameservers, timeout, clock.seconds, resolv_conf)
         self._hosts = hosts or HostsFile()
-        self._threads = PooledThreads(reactor, "dns", threads)
+        if threads is None:
+            assert reactor is not None, "threads of its own answer to a reactor"
+            threads = PooledThreads(reactor, "dns", AT_ONCE)
+        self._threads = threads
         self._exchangers: Cache[Exchanger] = Cache(clock, self._ask_exchangers)
         self._addresses: Cache[str] = Cache(clock, self._ask_addresses)
 

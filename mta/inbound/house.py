@@ -7,8 +7,8 @@ from mta.inbound.reception import Keeping
 from mta.interfaces import IAuthentication, ICheck
 from mta.maillog import MailLog
 from mta.policy.access import Access
-from mta.policy.admission import Admission
 from mta.policy.addressing import Addressing
+from mta.policy.admission import Admission
 from mta.policy.directory import Directory
 from mta.policy.routing import Routing
 

@@ -17,6 +17,10 @@ from mta.smtp.address import domain_of
 from mta.smtp.name_replies import EXPANSION_TOO_LARGE, LEADS_NOWHERE, NO_SUCH_MAILBOX, not_local, will_forward
 from mta.smtp.reply import Reply
 
+Note = Callable[[str, str, str], None]
+"""Is told of what was decided on the way: about what, in a word or two ("directory"), how, in a sentence, and, where it
+is an entry of the directory that says so, of which address; else ""."""
+
 # A recipient whose expansion looks at more names, or nests deeper, is refused until somebody has corrected that.
 MOST_NAMES: Final = 20_000
 DEEPEST: Final = 20
@@ -95,12 +99,10 @@ class Addressing:
                 return Decision(None, not_local(entry.to), _why(entry))
         return self._routing.decide(reverse_path, address)
 
-    def resolve(
-        self, reverse_path: str, recipient: Recipient, note: Callable[[str, str], None] | None = None
-    ) -> Addressed:
+    def resolve(self, reverse_path: str, recipient: Recipient, note: Note | None = None) -> Addressed:
         """Who gets the mail from a reverse-path ("" for the null one) to a recipient, each address once.
 
-        note: is told of each name that stands for others, as ("directory", the entry in words).
+        note: is told of the entries of the directory that are followed.
         """
         address = recipient.address
         if self._is_empty or not self.concerns(address):  # nearly all mail
@@ -111,7 +113,7 @@ class Addressing:
         entry = self.find(address)
         if entry is None or isinstance(entry, User) or (isinstance(entry, Moved) and not entry.forward):
             if entry is not None and note is not None:
-                note("directory", _why(entry))
+                note("directory", _why(entry), entry.address)
             return _unchanged(reverse_path, recipient, self.decide(reverse_path, address), entry)
         expansion = _Expansion(self, note)
         try:
@@ -146,7 +148,7 @@ class _TooLarge(Exception):
 class _Expansion:
     """One recipient's expansion, depth first, so that members stay in the order in which they are written."""
 
-    def __init__(self, addressing: Addressing, note: Callable[[str, str], None] | None) -> None:
+    def __init__(self, addressing: Addressing, note: Note | None) -> None:
         self._addressing = addressing
         self._note = note
         self._names = 0
@@ -168,7 +170,7 @@ class _Expansion:
             raise _TooLarge(f"leads to more than {DEEPEST} names behind one another")
         entry = self._addressing.find(address)
         if entry is not None and self._note is not None:
-            self._note("directory", _why(entry))
+            self._note("directory", _why(entry), entry.address)
         match entry:
             case Alias(members=members):
                 self._heed(Expanded.ALIAS if len(members) > 1 else Expanded.FORWARD)

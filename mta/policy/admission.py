@@ -4,21 +4,17 @@
 to a `Note`; where there is none, as on the path of all mail, that costs nothing.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from mta.message.envelope import Recipient
 from mta.message.submission import complete
 from mta.policy.access import Access, may_send_as
-from mta.policy.addressing import Addressed, Addressing, refused
+from mta.policy.addressing import Addressed, Addressing, Note, refused
 from mta.policy.pattern import Pattern
 from mta.policy.sourceroute import resolve_route
 from mta.smtp import replies
 from mta.smtp.address import Path
 from mta.smtp.reply import Reply
-
-Note = Callable[[str, str], None]
-"""Is told of what has been decided: about what, in a word or two ("source route"), and how, in a sentence."""
 
 _POSTMASTER: Final = "postmaster"
 
@@ -47,9 +43,11 @@ class Admission:
         if sender and "@" not in sender:
             sender = complete(sender, self._hostname)
             if note is not None:
-                note("completed", f"the sender has no domain, and is taken for {sender}")
+                note("completed", f"the sender has no domain, and is taken for {sender}", "")
         if senders and not may_send_as(senders, sender):
             return replies.not_your_address(sender, account)
+        if senders and note is not None:
+            note("sender", f"{account} may send as {sender or '<>'}", "")
         return sender
 
     def recipient(
@@ -74,25 +72,25 @@ class Admission:
                 return refused(Recipient(address), onward, "it has a source route")
             address, sender, judged = onward
             if note is not None:
-                note("source route", f"{_HEEDED[mode]}: it goes on to {address}, from {sender or '<>'}")
+                note("source route", f"{_HEEDED[mode]}: it goes on to {address}, from {sender or '<>'}", "")
         if "@" not in address:
             if address.lower() == _POSTMASTER:  # the one mailbox that needs no domain (RFC 5321 4.5.1)
                 return self._for_postmaster(sender, notify, original, note)
             address = judged = complete(address, self._hostname)
             if note is not None:
-                note("completed", f"the recipient has no domain, and is taken for {address}")
+                note("completed", f"the recipient has no domain, and is taken for {address}", "")
         permission = self._access.judge(may_relay, judged)
         if not permission.allowed:
             if address.lower() == self._own_postmaster:  # whom our notices come from can be answered
                 return self._for_postmaster(sender, notify, original, note)
             return refused(Recipient(address), replies.RELAYING_DENIED, permission.why)
         if note is not None and not may_relay:
-            note("accepted", permission.why)
+            note("accepted", permission.why, "")
         return self._addressing.resolve(sender, Recipient(address, notify, original), note)
 
     def _for_postmaster(self, sender: str, notify: str, original: str, note: Note | None) -> Addressed:
         if note is not None:
-            note("postmaster", f"taken from everybody, for the postmaster of this relay, {self._postmaster}")
+            note("postmaster", f"taken from everybody, for the postmaster of this relay, {self._postmaster}", "")
         return self._addressing.resolve(sender, Recipient(self._postmaster, notify, original), note)
 
 

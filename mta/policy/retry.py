@@ -44,7 +44,7 @@ def next_try(policy: RetryPolicy, received: float, attempts: int, now: float, ch
 
 
 def tries(policy: RetryPolicy, received: float, chance: random.Random) -> Iterator[float]:
-    """When a message is tried, at once and again, where every try fails in no time. With the last one it is given up."""
+    """When a message is tried, at once and again, if every try fails in no time. With the last one it is given up."""
     attempts, at = 1, received
     yield at
     while not expired(policy, received, at):

@@ -39,7 +39,9 @@ def protection(hop: Hop) -> Protection:
     falls_back = not (required or hop.login)
     why = f"{hop.tls}: {_ASKED[hop.tls]}"
     if hop.tls == "may":
-        why += "; in the clear where that fails" if falls_back else "; not in the clear where that fails, since we log in"
+        why += (
+            "; in the clear where that fails" if falls_back else "; not in the clear where that fails, since we log in"
+        )
     return Protection(Security(wanted=hop.tls != "none", required=required, verified=verified), falls_back, why)
 
 

@@ -22,7 +22,7 @@ from mta.spool.content import ContentFiles
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.history import Story
-from mta.spool.listing import Held, QueuedMessage, Totals, View
+from mta.spool.listing import Held, Outlook, QueuedMessage, Totals, View
 from mta.spool.matching import EVERYTHING, Selection
 from mta.spool.pace import Pace
 from mta.spool.store import Store
@@ -124,6 +124,13 @@ class Desk:
             before = named.get(one.destination)
             named[one.destination] = one._replace(recipients=one.recipients + (before.recipients if before else 0))
         return [named[name] for name in sorted(named)]
+
+    def outlook(self, destination: str) -> Outlook:
+        """How things stand with a destination. Of several workers the one that has paused it for longest tells why."""
+        with _explained():
+            each = [listing.outlook(one.store, destination) for one in self._drawers]
+        worst = max(each, key=lambda one: (one.paused_until, one.failures), default=Outlook())
+        return worst._replace(waiting=sum(one.waiting for one in each), held=sum(one.held for one in each))
 
     def story(self, message: int) -> Story | None:
         """What is known of a message; None where it was never here, or has been purged."""

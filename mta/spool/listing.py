@@ -30,6 +30,10 @@ HELD = """
     SELECT destination, sum(json_array_length(recipients)), last_reply, max(due) FROM delivery
     WHERE state = 'held' AND last_reply != '' GROUP BY destination
 """
+DESTINATION = "SELECT paused_until, failures, last_reply FROM destination WHERE name = ?"
+# In a partial index each, so that no row of the queue is read.
+WAITING = "SELECT count(*) FROM delivery WHERE destination = ? AND state = 'waiting'"
+HELD_THERE = "SELECT count(*) FROM delivery WHERE destination = ? AND state = 'held'"
 TOTALS = "SELECT messages, octets, waiting, active, held FROM totals"
 
 
@@ -84,6 +88,20 @@ class Held(NamedTuple):
     last_reply: str
 
 
+class Outlook(NamedTuple):
+    """How things stand with a destination. waiting, held: deliveries, one for each message or a few more.
+
+    paused_until: in seconds since 1970, 0 for no pause. failures: tries in a row that reached nobody. last_reply: of
+    the try that paused it; "" for none.
+    """
+
+    waiting: int = 0
+    held: int = 0
+    paused_until: float = 0.0
+    failures: int = 0
+    last_reply: str = ""
+
+
 class View(NamedTuple):
     """How states are to be seen. alive: there is a worker; without one nothing is being tried, whatever is written."""
 
@@ -115,6 +133,12 @@ def totals(store: Store) -> Totals:
 def held(store: Store) -> list[Held]:
     """What is held after something was said, by destination."""
     return [Held(*row) for *row, _ in store.rows(HELD)]
+
+
+def outlook(store: Store, destination: str) -> Outlook:
+    """How things stand with a destination."""
+    waiting, held_there = (store.value(query, (destination,)) for query in (WAITING, HELD_THERE))
+    return Outlook(waiting, held_there, *(store.row(DESTINATION, (destination,)) or ()))
 
 
 def find(store: Store, selection: Selection, last: int, state: str | None, view: View) -> Iterator[tuple[int, int]]:
