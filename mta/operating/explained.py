@@ -42,7 +42,7 @@ def explanation_to_lines(told: Explanation, now: float) -> list[Line]:
             Line("limits", f"a message {'up to ' if told.message_size else ''}{most}, {told.recipients:,} recipients")
         )
     if told.schedule is not None:
-        lines += _plan(told.schedule, told.at)
+        lines += _plan(told.schedule, told.at, question.sender)
     return lines
 
 
@@ -104,7 +104,8 @@ def _end(way: Way) -> str:
         return f"tried at {printable(way.hop.destination)}"
     if way.end == DISCARDED:
         return "discarded; nobody gets it, and nobody is told"
-    how = "fails, and its sender is told" if way.end == FAILED else "is deferred"
+    whom = path(way.reverse_path) if way.reverse_path else "nobody"
+    how = f"fails, and {whom} is told" if way.end == FAILED else "is deferred"
     return f"{how}: {printable(str(way.reply))}"
 
 
@@ -146,7 +147,7 @@ def _queue(outlook: Outlook, now: float) -> str:
     return ", ".join(parts)
 
 
-def _plan(schedule: Schedule, at: float) -> list[Line]:
+def _plan(schedule: Schedule, at: float, sender: str) -> list[Line]:
     """When it is tried."""
     first, *others = (span(one - at) for one in schedule.tries)
     del first  # which is at once
@@ -158,7 +159,7 @@ def _plan(schedule: Schedule, at: float) -> list[Line]:
     )
     return [
         Line("tried", f"{tried}, as long as no try succeeds"),
-        Line("warned", f"its sender {warned}"),
+        Line("warned", warned),
         Line("given up", f"{_when(schedule.given_up, at)}, with the last try"),
     ]
 

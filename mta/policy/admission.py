@@ -85,7 +85,7 @@ class Admission:
                 return self._for_postmaster(sender, notify, original, note)
             return refused(Recipient(address), replies.RELAYING_DENIED, permission.why)
         if note is not None and not may_relay:
-            note("accepted", permission.why, "")
+            note("relaying", permission.why, "")
         return self._addressing.resolve(sender, Recipient(address, notify, original), note)
 
     def _for_postmaster(self, sender: str, notify: str, original: str, note: Note | None) -> Addressed:

@@ -11,7 +11,7 @@ from mta.message.envelope import CLI_WORKER, WORKERS, Recipient
 from mta.message.timeline import Event
 from mta.spool.desk import Desk
 from mta.spool.disk import Disk
-from mta.spool.listing import Totals
+from mta.spool.listing import Outlook, Totals
 from mta.spool.matching import EVERYTHING, Selection
 
 
@@ -315,3 +315,18 @@ def test_an_old_or_new_schema_is_left_alone(world: SqliteWorld) -> None:
     with pytest.raises(SpoolBroken, match="schema 7"):
         world.desk()
     world.spool._writer._committer._store.db.execute("PRAGMA user_version = 1")
+
+
+# How things stand with a destination
+
+
+def test_the_outlook_of_a_destination(world: SqliteWorld, desk: Desk) -> None:
+    assert desk.outlook("x") == Outlook()
+    _, [claim] = world.commit(["a@x"], "x", eager=True)
+    world.commit(["b@x", "c@x"], "x")
+    held, _ = world.commit(["d@x"], "x")
+    desk.hold(ids(held))
+    until = world.now + 60
+    world.record(claim, world.waiting(claim, due=60), pause=Pause(until, 3, "451 4.4.1 refused"))
+    assert desk.outlook("x") == Outlook(2, 1, until, 3, "451 4.4.1 refused")
+    assert desk.outlook("y") == Outlook()

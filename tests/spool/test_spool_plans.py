@@ -22,6 +22,7 @@ QUERIES = {
     if name[0] != "_" and isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
 }
 QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD", "TOTALS")}
+QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("DESTINATION", "WAITING", "HELD_THERE")}
 QUERIES["listing.FIND"] = listing.FIND.format(condition="1")
 QUERIES |= {f"database.ENDS[{number}]": query for number, query in enumerate(database.ENDS)}
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
