@@ -7,5 +7,8 @@ and the HTTP API answer with them, so that all three say the same.
     listing    the queue and a message as programs know them
     story      the timeline of a message, told
     facts      a message at a glance
+    asking     which mail is asked about
+    explain    what would become of it, and why
+    explained  that, in words and as JSON
     bouncing   the notices of mail that is returned
 """

@@ -149,14 +149,14 @@ def _queue(outlook: Outlook, now: float) -> str:
 
 def _plan(schedule: Schedule, at: float, sender: str) -> list[Line]:
     """When it is tried."""
-    first, *others = (span(one - at) for one in schedule.tries)
-    del first  # which is at once
+    others = [span(one - at) for one in schedule.tries[1:]]
     more = len(others) > _MOST_TRIES or not schedule.all_of_them
     listed = ", ".join(others[:_MOST_TRIES])
     tried = f"at once, then after {listed}{', …' if more else ''}; a wait may be a tenth longer" if others else "once"
-    warned = (
-        "is not told of a delay" if schedule.warned is None else f"is told of the delay {_when(schedule.warned, at)}"
-    )
+    warned = "nobody, since the reverse-path is null"
+    if sender:
+        late = None if schedule.warned is None else _when(schedule.warned, at)
+        warned = f"its sender is told of the delay {late}" if late else "nobody, as retry.warn says"
     return [
         Line("tried", f"{tried}, as long as no try succeeds"),
         Line("warned", warned),
