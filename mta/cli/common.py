@@ -4,6 +4,7 @@ from typing import IO, Any
 
 import click
 
+from mta.config.units import parse_duration
 from mta.message.envelope import format_queue_id, parse_queue_id
 
 
@@ -30,6 +31,19 @@ class QueueId(click.ParamType[int]):
         if number is None:
             self.fail(f"{value!r} is not a queue id", param, ctx)
         return number
+
+
+class Duration(click.ParamType[float]):
+    """A duration as the configuration has them: 90s, 5m, 4h, 5d. In seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As click asks for it."""
+        try:
+            return value if isinstance(value, float) else parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
 
 
 def id_of(number: int) -> str:

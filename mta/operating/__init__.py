@@ -10,5 +10,7 @@ and the HTTP API answer with them, so that all three say the same.
     asking     which mail is asked about
     explain    what would become of it, and why
     explained  that, in words and as JSON
+    audit      what has become of every recipient, and whether the sums match
+    failures   why mail failed, by class
     bouncing   the notices of mail that is returned
 """

@@ -43,6 +43,6 @@ def size(octets: int) -> str:
     return f"{amount:.1f}{unit}" if unit and amount < 9.95 else f"{amount:.0f}{unit}"
 
 
-def count(number: int, thing: str) -> str:
-    """A number of things: "1 message", "1,234 messages"."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+def count(number: int, thing: str, things: str = "") -> str:
+    """A number of things: "1 message", "1,234 messages". things: the plural, where it is not made with an s."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"

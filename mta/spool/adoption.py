@@ -23,6 +23,7 @@ from mta.spool import database, listing, settling
 from mta.spool.batches import HARMLESS, Committer, Operation
 from mta.spool.folder import Folder
 from mta.spool.keeping import ADD_EVENT, ADD_MESSAGE, unkeep
+from mta.spool.ledger import KNOWN
 from mta.spool.store import LAST_MESSAGE, Row, Store
 from mta.spool.writer import Writer
 
@@ -49,7 +50,6 @@ ADD_DESTINATION = """
 """
 READ_STORIES = "SELECT message, received, ended, sender, result, events FROM timeline ORDER BY message LIMIT ?"
 ADD_STORY = "INSERT INTO timeline (message, received, ended, sender, result, events) VALUES (?, ?, ?, ?, ?, ?)"
-KNOWN = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1) OR EXISTS (SELECT 1 FROM timeline WHERE message = ?1)"
 IS_TAKEN = "SELECT EXISTS (SELECT 1 FROM delivery WHERE id = ?)"
 IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM message) AND NOT EXISTS (SELECT 1 FROM timeline)"
 

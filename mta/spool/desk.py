@@ -17,11 +17,12 @@ import apsw
 
 from mta.interfaces import Claim, IContent, Record, SpoolBroken
 from mta.message.envelope import CLI_WORKER, QueueIds, format_queue_id
-from mta.spool import database, history, listing, settling, verbs
+from mta.spool import database, history, ledger, listing, settling, verbs
 from mta.spool.content import ContentFiles
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.history import Story
+from mta.spool.ledger import Entry
 from mta.spool.listing import Held, Outlook, QueuedMessage, Totals, View
 from mta.spool.matching import EVERYTHING, Selection
 from mta.spool.pace import Pace
@@ -143,6 +144,31 @@ class Desk:
         with _explained():
             contents = [history.content(one.store, one.files, message) for one in self._drawers]
         return next((one for one in contents if one is not None), None)
+
+    def ledger(self, since: float) -> Iterator[list[Entry]]:
+        """What is known of each message whose id was given since a time, in seconds since 1970, in stretches in order.
+
+        A message is in one of them, even while it is being moved from one worker's file to another's: of each stretch
+        the files are read in the order in which messages move, and what is in two of them is in the later one.
+        """
+        if not self._drawers:
+            return
+        after = ledger.after_time(since)
+        with _explained():
+            last = max(ledger.last(one.store) for one in self._drawers)
+        while after < last:
+            found: dict[int, Entry] = {}
+            with _explained():
+                end = min(ledger.end_of_stretch(one.store, after, last) for one in self._drawers)
+                for one in self._drawers:
+                    found |= {entry.id: entry for entry in ledger.read(one.store, after, end)}
+            yield [found[number] for number in sorted(found)]
+            after = end
+
+    def knows(self, message: int) -> bool:
+        """Is or was this message here, as far as is known?"""
+        with _explained():
+            return any(ledger.knows(one.store, message) for one in self._drawers)
 
     def new_id(self, now: float) -> int:
         """A queue id for a message that is made here, such as a notice."""

@@ -139,6 +139,16 @@ class Store:
         finally:
             self._end()
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read inside is of one moment. Not for long: it keeps the log from being emptied."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self.db.in_transaction:  # an error may have ended it
+                self.db.execute("COMMIT")
+
     def rows(self, query: str, values: Values = ()) -> list[Row]:
         """All rows of an answer."""
         return self.db.execute(query, values).fetchall()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import apsw
 
 from mta.message.envelope import format_queue_id
+from mta.operating.audit import Audit, audit
 from mta.spool.desk import Desk
 from mta.spool.history import Story
 from simulated.disk import VirtualDisk, Volume
@@ -40,13 +41,14 @@ class Kept:
 class Books:
     """kept: all messages that the relay has ever taken or made, by queue id. queued: recipients still waiting.
 
-    messages: still waiting. rows: in the tables of the queue file, by table.
+    messages: still waiting. rows: in the tables of the queue file, by table. audit: what `mta audit` says.
     """
 
     kept: dict[str, Kept]
     queued: int
     messages: int
     rows: dict[str, int]
+    audit: Audit
 
 
 def read_books(volume: Volume, now: float) -> Books:
@@ -63,12 +65,13 @@ def read_books(volume: Volume, now: float) -> Books:
         with Desk(volume.folder, lambda: now, disk=disk, vfs=disk.vfs, rest=lambda seconds: None) as desk:
             stories = [desk.story(number) for number in ids]
             totals = desk.totals()
+            audited = audit(desk, 0.0, now, history=now)
     finally:
         disk.end()
     kept = [_kept(story) for story in stories if story is not None]
     twice = [format_queue_id(one) for one, times in Counter(ids).items() if times > 1]
     assert not twice, f"in two places: {twice}"
-    return Books({one.id: one for one in kept}, totals.recipients, totals.messages, rows)
+    return Books({one.id: one for one in kept}, totals.recipients, totals.messages, rows, audited)
 
 
 def _kept(story: Story) -> Kept:

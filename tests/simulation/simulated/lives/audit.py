@@ -49,6 +49,10 @@ def balance(books: Books) -> Iterator[str]:
         yield f"the totals say {books.queued} recipients of {books.messages} messages, not {queued} of {messages}"
     if books.rows["message"] != messages:
         yield f"{books.rows['message']} messages have a row, not {messages}"
+    yield from (f"mta audit says of {one.id}: {one.text}" for one in books.audit.mismatches)
+    counted = (books.audit.messages + books.audit.notices, books.audit.queued.total())
+    if counted != (len(books.kept), queued):
+        yield f"mta audit counts {counted}, not {(len(books.kept), queued)} (messages, and recipients in the queue)"
 
 
 def bounds(machine: Machine, idle: bool = False) -> Iterator[str]:

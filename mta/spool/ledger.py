@@ -1,0 +1,99 @@
+"""Ledger: what a queue file has of each message, in the order of their ids, for whoever adds it up.
+
+It is read in stretches, each in a read transaction of its own that takes some milliseconds: so a message is seen as it
+is at one moment, whatever is recorded meanwhile, and the write-ahead log is not kept from being emptied.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mta.message.envelope import WORKERS
+from mta.spool.store import Row, Store
+
+STRETCH = 400  # messages that are read at a time, at most
+
+LAST = """
+    SELECT max((SELECT coalesce(max(id), 0) FROM message), (SELECT coalesce(max(message), 0) FROM timeline),
+        (SELECT coalesce(max(message), 0) FROM delivery))
+"""
+ENDS_OF_STRETCH = (
+    "SELECT id FROM message WHERE id > ? AND id <= ? ORDER BY id LIMIT 1 OFFSET ?",
+    "SELECT message FROM timeline WHERE message > ? AND message <= ? ORDER BY message LIMIT 1 OFFSET ?",
+    "SELECT message FROM delivery WHERE message > ? AND message <= ? ORDER BY message LIMIT 1 OFFSET ?",
+)
+MESSAGES = "SELECT id, events FROM message WHERE id > ? AND id <= ?"
+STORIES = "SELECT message, ended, events FROM timeline WHERE message > ? AND message <= ?"
+DELIVERIES = "SELECT message, state, recipients FROM delivery WHERE message > ? AND message <= ? ORDER BY message, id"
+# A try that has ended nobody is of no interest, and may be long: its dialogue is in it.
+EVENTS = """
+    SELECT message, events FROM event WHERE message > ? AND message <= ?
+        AND (ends != '' OR instr(events, '"unknown"') OR instr(events, '"notice"') OR instr(events, '"received"'))
+    ORDER BY message, id
+"""
+KNOWN = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1) OR EXISTS (SELECT 1 FROM timeline WHERE message = ?1)"
+
+
+class Entry(NamedTuple):
+    """A message as it is at one moment.
+
+    is_queued: it is in the queue. ended: when it ended, in seconds since 1970; None where it has not. waiting: states
+    of deliveries ("waiting", "active", "held") with their recipients, packed as they are stored. events: of its
+    timeline, lines of JSON; those that change nothing for anybody may be missing.
+    """
+
+    id: int
+    is_queued: bool
+    ended: float | None
+    waiting: list[tuple[str, str]]
+    events: list[str]
+
+
+def after_time(at: float) -> int:
+    """The id before those that are given from a time on, in seconds since 1970."""
+    return int(at * 1_000_000) * WORKERS - 1
+
+
+def last(store: Store) -> int:
+    """The largest id of a message that anything is known of; 0 where there is none."""
+    return int(store.value(LAST))
+
+
+def end_of_stretch(store: Store, after: int, last: int) -> int:
+    """The id up to which to read at once, of those behind `after`; `last` where that is not too much."""
+    ends = [store.row(query, (after, last, STRETCH)) for query in ENDS_OF_STRETCH]
+    return min([last, *(row[0] for row in ends if row is not None)])
+
+
+def read(store: Store, after: int, end: int) -> list[Entry]:
+    """The messages behind the id `after`, up to `end`, in order."""
+    bounds = (after, end)
+    with store.reading():
+        messages = store.rows(MESSAGES, bounds)
+        stories = store.rows(STORIES, bounds)
+        deliveries = store.rows(DELIVERIES, bounds)
+        events = store.rows(EVENTS, bounds)
+    more = _by_message(events)
+    waiting = _by_message(deliveries)
+    begun = dict(messages)
+    gone = {message: (ended, events) for message, ended, events in stories}
+    found = []
+    for number in sorted(begun.keys() | gone.keys() | waiting.keys()):
+        ended, first = gone.get(number, (None, begun.get(number, "")))
+        lines = [first, *(text for (text,) in more.get(number, ()))]
+        states = [(state, packed) for state, packed in waiting.get(number, ())]
+        found.append(Entry(number, number in begun, ended, states, lines))
+    return found
+
+
+def knows(store: Store, message: int) -> bool:
+    """Is or was this message here, as far as is known?"""
+    return bool(store.value(KNOWN, (message,)))
+
+
+def _by_message(rows: Iterable[Row]) -> dict[int, list[Row]]:
+    """Rows, without the message that each of them begins with, by that."""
+    found: dict[int, list[Row]] = defaultdict(list)
+    for message, *rest in rows:
+        found[message].append(tuple(rest))
+    return found
