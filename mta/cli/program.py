@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "release": ("verbs", "End a hold."),
     "bounce": ("verbs", "Return mail to its senders as failed."),
     "drop": ("verbs", "Remove mail; nobody is told."),
+    "forecast": ("forecast", "Say when mail is going to be tried, warned about, returned."),
     "audit": ("audit", "Say what has become of all mail, and whether the sums match."),
     "account": ("account", "Who may log in here: add, remove or list accounts."),
     "sink": ("sink", "A toy next hop that prints what it gets."),

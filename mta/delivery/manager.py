@@ -76,6 +76,15 @@ class Manager:
         self._deadlines.look()
         self._history.start()
 
+    def take_up(self, destination: str, pause: Pause) -> None:
+        """Know of a pause that is stored, as if this manager had begun it. Called before `start`, if at all.
+
+        Without it a pause is known once its end has come, and a deadline before that can bring a try too many.
+        """
+        one = self._destinations.wake(destination, pause.failures)
+        one.window = one.window._replace(paused_until=pause.until)
+        self._destinations.rest(one)
+
     def stop(self, grace: float) -> "Deferred[None]":
         """Begin nothing more; fires when what is under way has ended and is recorded.
 

@@ -165,6 +165,10 @@ class Desk:
             yield [found[number] for number in sorted(found)]
             after = end
 
+    def files(self) -> list[tuple[int, Store]]:
+        """The workers' numbers and files, in the order in which messages move; for reading."""
+        return [(one.worker, one.store) for one in self._drawers]
+
     def knows(self, message: int) -> bool:
         """Is or was this message here, as far as is known?"""
         with _explained():

@@ -62,7 +62,7 @@ def last(store: Store) -> int:
 def end_of_stretch(store: Store, after: int, last: int) -> int:
     """The id up to which to read at once, of those behind `after`; `last` where that is not too much."""
     ends = [store.row(query, (after, last, STRETCH)) for query in ENDS_OF_STRETCH]
-    return min([last, *(row[0] for row in ends if row is not None)])
+    return min([last, *(int(row[0]) for row in ends if row is not None)])
 
 
 def read(store: Store, after: int, end: int) -> list[Entry]:
@@ -75,7 +75,7 @@ def read(store: Store, after: int, end: int) -> list[Entry]:
         events = store.rows(EVENTS, bounds)
     more = _by_message(events)
     waiting = _by_message(deliveries)
-    begun = dict(messages)
+    begun: dict[int, str] = dict(messages)
     gone = {message: (ended, events) for message, ended, events in stories}
     found = []
     for number in sorted(begun.keys() | gone.keys() | waiting.keys()):

@@ -1,0 +1,195 @@
+"""Forecast: `mta forecast`, when mail in the queue is going to be tried, warned about and returned, and what a new
+configuration would do to it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from mta.cli.common import NotDone, QueueId, id_of, with_json
+from mta.cli.opening import configuration, desk_of
+from mta.cli.output import print_columns, print_json, print_lines
+from mta.config.model import Config
+from mta.message.envelope import format_queue_id
+from mta.message.printable import printable
+from mta.message.timeline import Event
+from mta.operating.forecast import ASSUMPTION, MOST, Forecast, Progress, Prospect, changes
+from mta.operating.forecast import forecast as look_ahead
+from mta.operating.story import tell
+from mta.operating.words import Line, count, moment, path, span
+
+HEADER = ("ID", "SENDER", "RECIPIENT", "TRIES", "NEXT", "WARNED", "END")
+
+
+@click.command()
+@click.argument("number", metavar="[ID]", required=False, type=QueueId())
+@click.option(
+    "--config", "-c", "new_file", metavar="NEW", type=click.Path(), help="A new configuration to try on the queue."
+)
+@click.option(
+    "--old",
+    "old_file",
+    metavar="FILE",
+    type=click.Path(),
+    help="The configuration in force; else $MTA_CONFIG, etc/mta.yml, /etc/mta/mta.yml.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=MOST, show_default=True, help="Messages to look at, the oldest."
+)
+@with_json
+def forecast(number: int | None, new_file: str | None, old_file: str | None, limit: int, as_json: bool) -> None:
+    """Run the clock forward on a copy of the queue: when each mail is tried, warned about, and returned.
+
+    With --config: what a new configuration would do to what is in the queue now, before and after. Every try is taken
+    to fail as the last one did. The queue itself is not touched.
+    """
+    old, new = _configurations(old_file, new_file)
+    with desk_of(old) as desk, _progress() as progress:
+        found = look_ahead(desk, [old] if new is None else [old, new], time.time(), number, limit, progress)
+    if number is not None and not found[0].prospects:
+        raise NotDone(f"not in the queue: {id_of(number)}")
+    if new is not None:
+        _tell_changes(found[0], found[1], old, new, as_json)
+    elif as_json:
+        print_json(found[0].to_json())
+    elif number is not None:
+        _tell_one(found[0])
+    else:
+        _tell_all(found[0])
+
+
+def _configurations(old_file: str | None, new_file: str | None) -> tuple[Config, Config | None]:
+    """The one in force, and the new one where there are two to compare."""
+    if new_file is None:
+        return configuration(old_file), None
+    new = configuration(new_file)
+    try:
+        old = configuration(old_file)
+    except NotDone:
+        if old_file is not None:
+            raise
+        click.echo(f"mta: no other configuration is found, so {new_file} counts as the one in force (--old)", err=True)
+        return new, None
+    if Path(old.sources.file).resolve() == Path(new.sources.file).resolve():
+        return new, None
+    if old.spool != new.spool:
+        click.echo(f"mta: the queue is the one in {old.spool}; {new_file} has its own in {new.spool}", err=True)
+    return old, new
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on standard error, where that is a terminal and it takes long enough to be seen."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    begun = time.monotonic()
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("running the clock forward", total=None, visible=False)
+
+        def show(done: int, whole: int) -> None:
+            if time.monotonic() - begun > 0.5:
+                bar.update(task, completed=done, total=whole, visible=True)
+
+        yield show
+
+
+def _tell_all(found: Forecast) -> None:
+    """A line for each recipient."""
+    click.echo(f"{ASSUMPTION}:")
+    if found.prospects:
+        print_columns(HEADER, [_row(one, found.at) for one in found.prospects], right=frozenset({3}))
+    _tell_left_out(found)
+
+
+def _tell_left_out(found: Forecast) -> None:
+    if found.left_out:
+        click.echo(f"{count(found.left_out, 'message')} left out, the newest ones (--limit)")
+
+
+def _row(one: Prospect, now: float) -> tuple[str, ...]:
+    following = next((at for at in one.tries), None)
+    return (
+        format_queue_id(one.message),
+        path(one.sender),
+        path(one.now.address),
+        str(len(one.tries)),
+        "-" if following is None else _minute(following),
+        "-" if one.warned is None else _minute(one.warned),
+        _end(one),
+    )
+
+
+def _end(one: Prospect) -> str:
+    if one.now.state == "held":
+        return "held until it is released"
+    if one.ended is None:
+        return "waits on"
+    how = {"failed": "returned" if one.is_told else "fails, nobody is told"}.get(one.end, one.end)
+    return f"{how} {_minute(one.ended)}"
+
+
+def _minute(at: float) -> str:
+    """A time to the minute, in UTC: what is to come is not known better."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _tell_one(found: Forecast) -> None:
+    """All that is going to happen to one message, recipient by recipient."""
+    first = found.prospects[0]
+    recipients = [
+        Line("to", f"{path(one.now.address)}, {one.now.state}: {_route(one)}; {_end(one)}") for one in found.prospects
+    ]
+    head = Line(format_queue_id(first.message), f"from {path(first.sender)}")
+    print_lines([head, Line("assumed", ASSUMPTION), *recipients])
+    for one in found.prospects:
+        if one.events:
+            click.echo()
+            print_lines([_tell(event, one, found.at) for event in one.events])
+
+
+def _tell(event: Event, one: Prospect, now: float) -> Line:
+    if event.kind == "warned":
+        text = f"{path(one.sender)} is warned: {path(one.now.address)} has not been reached yet"
+        return Line(moment(event.at), text, style="yellow")
+    told = tell(event)
+    after = f" (in {span(event.at - now)})"
+    if event.kind == "failed":
+        after += f"; {path(one.sender)} is told" if one.is_told else "; nobody is told"
+    return Line(told.head, told.text + after, style=told.style)
+
+
+def _route(one: Prospect) -> str:
+    if one.way.is_refused:
+        return f"refused with {printable(one.way.to)} ({printable(one.way.why)})"
+    return f"to {printable(one.way.to)} ({printable(one.way.why)})"
+
+
+def _tell_changes(before: Forecast, after: Forecast, old: Config, new: Config, as_json: bool) -> None:
+    """What is another one under the new configuration."""
+    found = changes(before, after)
+    if as_json:
+        both = {"before": old.sources.file, "after": new.sources.file, "changes": [one.to_json() for one in found]}
+        left = {"unchanged": len(before.prospects) - len(found), "left_out": before.left_out}
+        print_json({"at": moment(before.at), "assumption": ASSUMPTION, **both, **left})
+        return
+    click.echo(f"{ASSUMPTION}:")
+    for change in found:
+        head = f"{format_queue_id(change.before.message)}  {path(change.before.now.address)}"
+        click.echo(f"{head}\n    before  {_outlook(change.before)}\n    after   {_outlook(change.after)}")
+    unchanged = len(before.prospects) - len(found)
+    click.echo(f"{count(len(found), 'recipient')} would fare otherwise, {unchanged:,} would not")
+    _tell_left_out(before)
+
+
+def _outlook(one: Prospect) -> str:
+    tries = f"{count(len(one.tries), 'try', 'tries')}, the next one {_minute(one.tries[0])}" if one.tries else "no try"
+    warned = f"warned {_minute(one.warned)}, " if one.warned is not None else ""
+    return f"{_route(one)}: {tries}, {warned}{_end(one)}"
