@@ -28,7 +28,7 @@ HEADER = ("ID", "SENDER", "RECIPIENT", "TRIES", "NEXT", "WARNED", "END")
 @click.command()
 @click.argument("number", metavar="[ID]", required=False, type=QueueId())
 @click.option(
-    "--config", "-c", "new_file", metavar="NEW", type=click.Path(), help="A new configuration to try on the queue."
+    "--config", "-c", "new_file", metavar="FILE", type=click.Path(), help="A new configuration to try on the queue."
 )
 @click.option(
     "--old",
