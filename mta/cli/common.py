@@ -3,6 +3,7 @@
 from typing import IO, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from mta.config.units import parse_duration
 from mta.message.envelope import format_queue_id, parse_queue_id
@@ -31,6 +32,19 @@ class QueueId(click.ParamType[int]):
         if number is None:
             self.fail(f"{value!r} is not a queue id", param, ctx)
         return number
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those that begin so: what is in the queue, and for `mta show` what has gone, too."""
+        from mta.cli.completing import queue_ids
+
+        return [CompletionItem(one) for one in queue_ids(ctx, incomplete)]
+
+
+def to_destination(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell completes `--to` with: the destinations that something waits for."""
+    from mta.cli.completing import destinations
+
+    return destinations(ctx, incomplete)
 
 
 class Duration(click.ParamType[float]):

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "forecast": ("forecast", "Say when mail is going to be tried, warned about, returned."),
     "audit": ("audit", "Say what has become of all mail, and whether the sums match."),
     "account": ("account", "Who may log in here: add, remove or list accounts."),
+    "completion": ("completion", "Print what makes a shell complete all this."),
     "sink": ("sink", "A toy next hop that prints what it gets."),
 }
 

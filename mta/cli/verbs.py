@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from mta.cli.common import NotDone, QueueId, configured, id_of
+from mta.cli.common import NotDone, QueueId, configured, id_of, to_destination
 from mta.cli.opening import configuration, desk_of
 from mta.message.printable import printable
 from mta.operating.bouncing import composing
@@ -46,7 +46,12 @@ def selecting(verb: Verb) -> Callable[..., None]:
 
     @configured
     @click.argument("numbers", metavar="[ID]...", nargs=-1, type=QueueId())
-    @click.option("--to", metavar="D", help="All mail for this domain, address or destination.")
+    @click.option(
+        "--to",
+        metavar="D",
+        help="All mail for this domain, address or destination.",
+        shell_complete=to_destination,
+    )
     @click.option("--all", "everything", is_flag=True, help="All mail in the queue.")
     @wraps(verb)
     def with_selection(

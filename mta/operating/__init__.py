@@ -14,5 +14,6 @@ and the HTTP API answer with them, so that all three say the same.
     rehearsal  the clock of a copied queue, run forward
     audit      what has become of every recipient, and whether the sums match
     failures   why mail failed, by class
+    watching   what has changed between two looks at the queue
     bouncing   the notices of mail that is returned
 """

@@ -116,6 +116,23 @@ class Desk:
             each = [listing.totals(one.store) for one in self._drawers]
         return Totals(*map(sum, zip(*each, strict=True)))
 
+    def ended(self, since: float) -> int:
+        """How many messages have ended since a time, in seconds since 1970."""
+        with _explained():
+            return sum(listing.ended(one.store, since) for one in self._drawers)
+
+    def destinations(self, beginning: str, limit: int) -> list[str]:
+        """The first destinations that something waits for and whose names begin so."""
+        with _explained():
+            found = {name for one in self._drawers for name in listing.destinations(one.store, beginning, limit)}
+        return sorted(found)[:limit]
+
+    def ids(self, first: int, last: int, limit: int, gone: bool = False) -> list[int]:
+        """The first ids from one to another of what is in the queue, or of what has gone."""
+        with _explained():
+            found = {number for one in self._drawers for number in ledger.ids(one.store, first, last, limit, gone)}
+        return sorted(found)[:limit]
+
     def held(self) -> list[Held]:
         """What is held after something was said, by destination: perhaps somebody has to mend something there."""
         with _explained():

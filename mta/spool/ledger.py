@@ -33,6 +33,9 @@ EVENTS = """
 """
 KNOWN = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1) OR EXISTS (SELECT 1 FROM timeline WHERE message = ?1)"
 
+QUEUED_IDS = "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+GONE_IDS = "SELECT message FROM timeline WHERE message BETWEEN ? AND ? ORDER BY message LIMIT ?"
+
 
 class Entry(NamedTuple):
     """A message as it is at one moment.
@@ -89,6 +92,11 @@ def read(store: Store, after: int, end: int) -> list[Entry]:
 def knows(store: Store, message: int) -> bool:
     """Is or was this message here, as far as is known?"""
     return bool(store.value(KNOWN, (message,)))
+
+
+def ids(store: Store, first: int, last: int, limit: int, gone: bool) -> list[int]:
+    """The first ids from one to another of what is in the queue, or of what has gone."""
+    return [number for (number,) in store.rows(GONE_IDS if gone else QUEUED_IDS, (first, last, limit))]
 
 
 def _by_message(rows: Iterable[Row]) -> dict[int, list[Row]]:

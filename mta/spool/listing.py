@@ -34,6 +34,9 @@ DESTINATION = "SELECT paused_until, failures, last_reply FROM destination WHERE 
 # In a partial index each, so that no row of the queue is read.
 WAITING = "SELECT count(*) FROM delivery WHERE destination = ? AND state = 'waiting'"
 HELD_THERE = "SELECT count(*) FROM delivery WHERE destination = ? AND state = 'held'"
+ENDED = "SELECT count(*) FROM timeline WHERE ended > ?"
+# From one name to another, both of them meant: what begins with a text, by the primary key.
+DESTINATIONS = "SELECT name FROM destination WHERE next_due NOT NULL AND name BETWEEN ? AND ? ORDER BY name LIMIT ?"
 TOTALS = "SELECT messages, octets, waiting, active, held FROM totals"
 
 
@@ -128,6 +131,17 @@ def queued(store: Store, selection: Selection, state: str | None, limit: int, vi
 def totals(store: Store) -> Totals:
     """What is in the queue."""
     return Totals(*store.rows(TOTALS)[0])
+
+
+def ended(store: Store, since: float) -> int:
+    """How many messages have ended since a time, in seconds since 1970."""
+    return int(store.value(ENDED, (since,)))
+
+
+def destinations(store: Store, beginning: str, limit: int) -> list[str]:
+    """The first destinations that something waits for and whose names begin so."""
+    values = (beginning, beginning + "\U0010ffff", limit)
+    return [name for (name,) in store.rows(DESTINATIONS, values)]
 
 
 def held(store: Store) -> list[Held]:
