@@ -14,6 +14,7 @@ MOST: Final = 50  # that are offered at once
 Found = TypeVar("Found", int, str)
 
 _DIGITS: Final = (12, 13)  # of a queue id
+_FORGIVEN: Final = str.maketrans("OIL", "011")
 _PLAIN = re.compile(r"[\w.:/\[\]=?&@+-]+", re.ASCII)  # what no shell reads as something else
 
 
@@ -30,7 +31,9 @@ def queue_ids(ctx: click.Context, beginning: str) -> list[str]:
                     found += desk.ids(first, last, MOST, gone=True)
         return found
 
-    return [format_queue_id(number) for number in dict.fromkeys(_ask(ctx, find))][:MOST]
+    names = [format_queue_id(number) for number in dict.fromkeys(_ask(ctx, find))]
+    wanted = beginning.upper().translate(_FORGIVEN)
+    return [name for name in names if name.startswith(wanted)][:MOST]
 
 
 def destinations(ctx: click.Context, beginning: str) -> list[str]:
