@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import dns.exception
 import dns.flags
@@ -33,12 +33,26 @@ class Failed(Exception):
     """Nobody knows the answer. The text says why, in one printable line."""
 
 
+class Asked(NamedTuple):
+    """What came of a question. ttl: seconds that the answer may be kept for. why: a failure in words.
+
+    authentic: the server says that it has validated all of it (AD, RFC 4035 3.2.3). Only as good as the server, and
+    the way to it.
+    """
+
+    found: Found
+    records: Sequence[dns.rdata.Rdata] = ()
+    ttl: float = 0.0
+    why: str = ""
+    authentic: bool = False
+
+
 class Servers:
     """The name servers that are asked: those given, or the system's as long as resolv.conf(5) names them.
 
     nameservers: "192.0.2.53", "192.0.2.53:5353", "2001:db8::53" or "[2001:db8::53]:5353" each; a `ValueError` says
     which one is not. timeout: seconds for the whole of a question, all servers and repetitions included.
-    now: the time, in seconds since 1970.
+    now: the time, in seconds since 1970. want_authentic: ask for the AD bit (RFC 6840 5.7).
     """
 
     def __init__(
@@ -47,40 +61,47 @@ class Servers:
         timeout: float,
         now: Callable[[], float],
         resolv_conf: Path = Path("/etc/resolv.conf"),
+        want_authentic: bool = False,
     ) -> None:
         self._given = [dns.nameserver.Do53Nameserver(*parse_nameserver(text)) for text in nameservers]
         self._timeout = timeout
         self._now = now
         self._resolv_conf = resolv_conf
+        self._want_authentic = want_authentic
         self._made: tuple[int, dns.resolver.Resolver] | None = None
 
     def exchangers(self, domain: str) -> Answer[Exchanger]:
         """The MX records of a domain, the preferred first."""
-        found, records, ttl, why = self._ask(domain, dns.rdatatype.MX)
+        found, records, ttl, why, authentic = self.ask(domain, dns.rdatatype.MX)
         exchangers = sorted(
             Exchanger(record.preference, _host(record.exchange))
             for record in records
             if isinstance(record, dns.rdtypes.ANY.MX.MX)
         )
-        return Answer(found, tuple(exchangers[:_MOST_EXCHANGERS]), until(found, self._now(), ttl), why)
+        return Answer(found, tuple(exchangers[:_MOST_EXCHANGERS]), until(found, self._now(), ttl), why, authentic)
 
     def addresses(self, host: str, version: int) -> Answer[str]:
         """The addresses of a host of IP version 4 or 6."""
-        found, records, ttl, why = self._ask(host, dns.rdatatype.A if version == 4 else dns.rdatatype.AAAA)
+        kind = dns.rdatatype.A if version == 4 else dns.rdatatype.AAAA
+        found, records, ttl, why, authentic = self.ask(host, kind)
         addresses = tuple(record.to_text() for record in records[:_MOST_ADDRESSES])
-        return Answer(found, addresses, until(found, self._now(), ttl), why)
+        return Answer(found, addresses, until(found, self._now(), ttl), why, authentic)
 
-    def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> tuple[Found, Sequence[dns.rdata.Rdata], float, str]:
-        """How it ended, the records, their time to live in seconds, and why it failed."""
+    def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Asked:
+        """Records of any type, behind aliases where there are some. Never raises."""
         try:
-            found, records, ttl = _follow(self._resolver(), dns.name.from_text(name), kind)
+            return _follow(self._resolver(), dns.name.from_text(name), kind)
         except dns.resolver.LifetimeTimeout:
-            return Found.FAILED, (), 0.0, f"no answer within {self._timeout:g} s"
+            return Asked(Found.FAILED, why=f"no answer within {self._timeout:g} s")
         except dns.resolver.NoNameservers as failure:
-            return Found.FAILED, (), 0.0, _reasons(failure)
+            return Asked(Found.FAILED, why=_reasons(failure))
         except (Failed, dns.exception.DNSException, OSError) as failure:
-            return Found.FAILED, (), 0.0, _printable(str(failure) or type(failure).__name__)
-        return found, records, ttl, ""
+            return Asked(Found.FAILED, why=_printable(str(failure) or type(failure).__name__))
+
+    def addresses_asked(self) -> list[str]:
+        """The servers that are asked now, each as `parse_nameserver` reads it."""
+        servers = self._resolver().nameservers
+        return [_written(one) for one in servers]
 
     def _resolver(self) -> dns.resolver.Resolver:
         # The system's configuration changes under a process that runs for months (DHCP, VPN).
@@ -102,6 +123,8 @@ class Servers:
         resolver.timeout = self._timeout / _ATTEMPTS
         resolver.lifetime = self._timeout
         resolver.use_edns(0, 0, _UDP_PAYLOAD)
+        if self._want_authentic:
+            resolver.flags = dns.flags.RD | dns.flags.AD
         return resolver
 
 
@@ -122,23 +145,24 @@ def parse_nameserver(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _follow(
-    resolver: dns.resolver.Resolver, name: dns.name.Name, kind: dns.rdatatype.RdataType
-) -> tuple[Found, Sequence[dns.rdata.Rdata], float]:
+def _follow(resolver: dns.resolver.Resolver, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> Asked:
     """Ask, and go after an alias whose target the server left to us, as those without recursion do."""
     deadline = time.monotonic() + resolver.lifetime
     ttl = float(dns.ttl.MAX_TTL)
+    authentic = True
     for _ in range(_MOST_ALIASES):
         left = deadline - time.monotonic()
         try:
             answer = resolver.resolve(name, kind, raise_on_no_answer=False, search=False, lifetime=left)
         except dns.resolver.NXDOMAIN as negative:
-            chain = negative.response(name).resolve_chaining()
-            return Found.NO_NAME, (), min(ttl, chain.minimum_ttl)
+            response = negative.response(name)
+            authentic &= _is_authentic(response)
+            return Asked(Found.NO_NAME, (), min(ttl, response.resolve_chaining().minimum_ttl), authentic=authentic)
         chain = answer.chaining_result
         ttl = min(ttl, chain.minimum_ttl)
+        authentic &= _is_authentic(answer.response)
         if answer.rrset is not None:
-            return Found.RECORDS, list(answer.rrset), ttl
+            return Asked(Found.RECORDS, list(answer.rrset), ttl, authentic=authentic)
         kinds = {rrset.rdtype for rrset in answer.response.authority}
         if dns.rdatatype.SOA not in kinds:
             if chain.cnames:
@@ -147,8 +171,21 @@ def _follow(
             if dns.rdatatype.NS in kinds and not answer.response.flags & dns.flags.AA:
                 # A referral says who may know, not that there is nothing (RFC 2308 2.2).
                 raise Failed("the name server does not answer for others (a referral)")
-        return Found.NO_DATA, (), ttl
+        return Asked(Found.NO_DATA, (), ttl, authentic=authentic)
     raise Failed(f"more than {_MOST_ALIASES} aliases")
+
+
+def _is_authentic(response: dns.message.Message) -> bool:
+    return bool(response.flags & dns.flags.AD)
+
+
+def _written(server: str | dns.nameserver.Nameserver) -> str:
+    """A name server of dnspython's, as the configuration would have it."""
+    if not isinstance(server, dns.nameserver.AddressAndPortNameserver):
+        return str(server)
+    if server.port == 53:
+        return server.address
+    return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
 
 
 def _host(name: dns.name.Name) -> str:

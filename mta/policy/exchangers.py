@@ -41,12 +41,14 @@ class Answer(NamedTuple, Generic[Record]):
     """An answer of the DNS: `Answer[Exchanger]` for MX, `Answer[str]` for addresses, A and AAAA together.
 
     until: how long it may be believed, in seconds since 1970. why: a failure in words, for replies and timelines.
+    authentic: whoever was asked says that it has validated the answer by DNSSEC (AD), where that was asked for.
     """
 
     found: Found
     records: tuple[Record, ...] = ()
     until: float = 0.0
     why: str = ""
+    authentic: bool = False
 
 
 class Candidates(NamedTuple):
