@@ -25,7 +25,8 @@ class DnsServer:
     failures: names answered with SERVFAIL, or (name, "MX") and so on for one type. silent: names that get no
     answer, in the same forms. referrals: names answered as by a server that is not responsible. lean: the target of
     an alias is left to whoever asks. delay: seconds before an answer. asked: how often, by (type, name);
-    over_tcp: how many of them by TCP. most_at_once: the most questions that were open together.
+    over_tcp: how many of them by TCP. most_at_once: the most questions that were open together. others: records of
+    further types, by (name, type), as a zone file has them. authentic: whoever asks for the AD bit gets it.
     """
 
     def __init__(self, zones: Mapping[str, Name], address: str = "127.0.0.1", port: int = 0) -> None:
@@ -33,6 +34,8 @@ class DnsServer:
         self.failures: set[str | tuple[str, str]] = set()
         self.silent: set[str | tuple[str, str]] = set()
         self.referrals: set[str] = set()
+        self.others: dict[tuple[str, str], list[str]] = {}
+        self.authentic = False
         self.lean = False
         self.ttl = 300
         self.negative_ttl = 300
@@ -114,6 +117,8 @@ class DnsServer:
             reply.set_rcode(dns.rcode.SERVFAIL)
         else:
             reply.flags |= dns.flags.AA
+            if self.authentic and question.flags & dns.flags.AD:
+                reply.flags |= dns.flags.AD
             self._fill(reply, name, kind)
         largest = 65535 if tcp else max(question.payload, 512)
         try:
@@ -126,7 +131,7 @@ class DnsServer:
     def _fill(self, reply: Any, name: str, kind: str) -> None:
         for _ in range(20):
             entry = self.zones.get(name)
-            if entry is None or not entry.alias:
+            if entry is None or not entry.alias or kind == "CNAME":
                 break
             reply.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "CNAME", f"{entry.alias}."))
             if self.lean:
@@ -135,10 +140,17 @@ class DnsServer:
             if self._is_in(self.failures, name, kind):
                 reply.set_rcode(dns.rcode.SERVFAIL)
                 return
-        if entry is None and not any(other.endswith(f".{name}") for other in self.zones):
+        further = self.others.get((name, kind), [])
+        known = {*self.zones, *(other for other, _ in self.others)}
+        if name not in known and not any(other.endswith(f".{name}") for other in known):
             reply.set_rcode(dns.rcode.NXDOMAIN)
         entry = entry or Name()
-        texts = {"MX": [f"{mx.preference} {mx.host}." for mx in entry.mx], "A": entry.a, "AAAA": entry.aaaa}.get(kind)
+        texts = {
+            "MX": [f"{mx.preference} {mx.host}." for mx in entry.mx],
+            "A": entry.a,
+            "AAAA": entry.aaaa,
+            "CNAME": [f"{entry.alias}."] if entry.alias else [],
+        }.get(kind, further)
         if texts:
             reply.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", kind, *texts))
         else:

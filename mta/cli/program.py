@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 COMMANDS: Final = {
     "start": ("start", "Start the relay in the foreground."),
     "check": ("check", "Check the configuration, and say what is dangerous in it."),
+    "doctor": ("doctor", "Examine whether this relay is ready for the world."),
     "queue": ("queue", "List what is in the queue."),
     "show": ("show", "Tell the story of a message."),
     "explain": ("explain", "Tell what would become of a mail."),

@@ -2,7 +2,9 @@
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar
 
 import dns.rdata
@@ -50,7 +52,8 @@ class Inquirer:
         """Raises `ValueError` for what is no name server."""
         self._servers = Servers(nameservers, timeout, now, resolv_conf, want_authentic=True)
         self._now = now
-        self._known: dict[tuple[str, str], Answer[Any]] = {}
+        self._known: dict[tuple[str, str], Future[Answer[Any]]] = {}
+        self._lock = Lock()
 
     @property
     def servers(self) -> list[str]:
@@ -113,16 +116,26 @@ class Inquirer:
         return self._once("SOA", name, lambda asked: self._ask(asked, dns.rdatatype.SOA, str))
 
     def _once(self, kind: str, name: str, ask: Callable[[str], Answer[Record]]) -> Answer[Record]:
-        known = self._known.get((kind, name))
-        if known is None:
-            known = self._known[kind, name] = ask(name)
-        return known
+        with self._lock:
+            known = self._known.get((kind, name))
+            if known is not None:
+                answer = known
+            else:
+                answer = self._known[kind, name] = Future()
+        if known is None:  # the others wait for us
+            try:
+                answer.set_result(ask(name))
+            except BaseException as error:
+                answer.set_exception(error)
+        return answer.result()
 
     def _ask(
         self, name: str, kind: dns.rdatatype.RdataType, read: Callable[[dns.rdata.Rdata], Record | None]
     ) -> Answer[Record]:
         found, records, ttl, why, authentic = self._servers.ask(name, kind)
-        values = tuple(value for record in records[:MOST_RECORDS] if (value := read(record)) is not None)
+        # In an order of their own: servers give them in any.
+        read_well = (read(record) for record in sorted(records[:MOST_RECORDS]))
+        values = tuple(value for value in read_well if value is not None)
         return Answer(found, values, until(found, self._now(), ttl), why, authentic)
 
 

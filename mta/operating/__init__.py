@@ -16,4 +16,5 @@ and the HTTP API answer with them, so that all three say the same.
     failures   why mail failed, by class
     watching   what has changed between two looks at the queue
     bouncing   the notices of mail that is returned
+    doctor     whether this relay is ready for the world
 """

@@ -26,7 +26,7 @@ def test_help_lists_the_commands() -> None:
 def test_every_command_has_help_and_takes_a_configuration(name: str) -> None:
     printed = run(name, "--help").stdout
     assert "--config FILE" in printed
-    assert ("--json" in printed) == (name in ("queue", "show", "explain", "forecast", "audit"))
+    assert ("--json" in printed) == (name in ("queue", "show", "explain", "doctor", "forecast", "audit"))
     assert ("--yes" in printed) == (name in ("bounce", "drop"))
     assert "No such option" in run(name, "--nonsense", status=2).stderr or name == "start"
 

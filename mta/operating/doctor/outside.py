@@ -1,0 +1,148 @@
+"""Outside: how the examination looks at the world: the DNS, a policy over HTTPS, a greeting. All of it blocks, for a
+bounded time, and takes a bounded number of octets; what went wrong is in the answer."""
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from threading import Timer
+from typing import Any, Final
+
+from mta.dns.inquirer import Inquirer
+from mta.operating.doctor.servers import Reached
+from mta.operating.doctor.transport import LONGEST_POLICY, Fetched, policy_url
+from mta.policy.exchangers import Answer, Found
+
+LONGEST_WAIT: Final = 3.0  # seconds for a question to the DNS
+_CONNECT: Final = 4.0  # seconds for a connection, and for each answer on it
+_WHOLE: Final = 10.0  # seconds for all that is said on one
+_MOST_TRIED: Final = 2  # addresses of one host
+_LONGEST_GREETING: Final = 512  # octets
+_ELSEWHERE: Final = (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6))  # nobody's; nothing is sent there
+
+
+class Outside:
+    """The world as it is seen from this machine.
+
+    dns: asks the relay's name servers. trust: a file with the authorities that HTTPS is verified by; None for those
+    of this machine. https_port, smtp_port: where others listen.
+    """
+
+    def __init__(self, dns: Inquirer, trust: Path | None = None, https_port: int = 443, smtp_port: int = 25) -> None:
+        self.dns = dns
+        self.trust = trust
+        self._https_port = https_port
+        self._smtp_port = smtp_port
+
+    def sources(self) -> list[str]:
+        """The addresses that this machine sends from, as its routes have it; without IPv6 there is none of those."""
+        found = []
+        for elsewhere, family in _ELSEWHERE:
+            with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((elsewhere, 53))
+                found.append(str(probe.getsockname()[0]))
+        return found
+
+    def ask_server(self, server: str, domain: str) -> tuple[Answer[Any], float]:
+        """Ask one name server for the MX records of a domain; and the seconds that it took."""
+        began = time.monotonic()
+        answer = Inquirer([server], LONGEST_WAIT, time.time).exchangers(domain)
+        return answer, time.monotonic() - began
+
+    def policy(self, domain: str) -> tuple[Fetched, float | None]:
+        """The MTA-STS policy of a domain; and how far our clock is ahead of the server's, in seconds, if it says."""
+        host = policy_url(domain).split("/")[2]
+        addresses = self.dns.addresses(host)
+        if addresses.found is Found.FAILED:
+            return Fetched(why=f"{host} could not be asked for: {addresses.why}"), None
+        if not addresses.records:
+            return Fetched(why=f"{host} has no address"), None
+        try:
+            return self._get(host, addresses.records, policy_url(domain))
+        except ssl.SSLCertVerificationError as error:
+            return Fetched(why=f"its certificate is not good: {error.verify_message}"), None
+        except (OSError, http.client.HTTPException) as error:
+            return Fetched(why=_in_words(error)), None
+
+    def greeting(self, host: str, address: str) -> Reached:
+        """What port 25 of a host says first. It is told QUIT."""
+        try:
+            with self._connected(address, self._smtp_port) as connection:
+                octets = b""
+                while b"\n" not in octets and len(octets) < _LONGEST_GREETING:
+                    more = connection.recv(_LONGEST_GREETING)
+                    if not more:
+                        break
+                    octets += more
+                with suppress(OSError):
+                    connection.sendall(b"QUIT\r\n")
+        except OSError as error:
+            return Reached(host, address, why=_in_words(error))
+        line = octets.split(b"\n")[0].strip().decode("utf-8", "backslashreplace")[:_LONGEST_GREETING]
+        return Reached(host, address, line, "" if line else "it says nothing")
+
+    def _get(self, host: str, addresses: tuple[str, ...], url: str) -> tuple[Fetched, float | None]:
+        context = ssl.create_default_context(cafile=self.trust)
+        with (
+            self._connected_to_one(addresses, self._https_port) as plain,
+            context.wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            client = http.client.HTTPSConnection(host)
+            client.sock = connection
+            client.request("GET", url.split(host, 1)[1], headers={"Accept": "text/plain", "Connection": "close"})
+            response = client.getresponse()
+            if response.status != 200:
+                return Fetched(why=f"it is answered with status {response.status}"), None
+            octets = response.read(LONGEST_POLICY + 1)
+            return Fetched(octets), _ahead(response.getheader("Date"))
+
+    @contextmanager
+    def _connected_to_one(self, addresses: tuple[str, ...], port: int) -> Iterator[socket.socket]:
+        """A connection to the first of the addresses that takes one. Raises `OSError`, of the last that was tried."""
+        *others, last = addresses[:_MOST_TRIED]
+        for address in others:
+            with suppress(OSError):
+                socket.create_connection((address, port), _CONNECT).close()
+                last = address
+                break
+        with self._connected(last, port) as connection:
+            yield connection
+
+    @contextmanager
+    def _connected(self, address: str, port: int) -> Iterator[socket.socket]:
+        """A connection that ends by itself, however slowly the other side talks."""
+        with socket.create_connection((address, port), _CONNECT) as connection:
+            same = connection.dup()  # TLS takes the first one over
+            end = Timer(_WHOLE, _cut, [same])
+            end.daemon = True
+            end.start()
+            try:
+                yield connection
+            finally:
+                end.cancel()
+                same.close()
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _ahead(date: str | None) -> float | None:
+    """How far our clock is ahead of a Date field."""
+    try:
+        return time.time() - parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
