@@ -9,9 +9,12 @@ from mta.config.directory_dangers import directory_dangers
 from mta.config.document import Key
 from mta.config.model import Config
 from mta.config.problems import Problem
-from mta.config.units import SocketAddress, format_duration, format_size
+from mta.config.units import DAYS, SocketAddress, format_duration, format_size
+from mta.config.upstream_dangers import upstream_dangers
+from mta.message.envelope import Recipient
 from mta.policy.access import public_addresses
-from mta.policy.routing import Hop, Via
+from mta.policy.addressing import Addressing
+from mta.policy.routing import Decision, Hop, Via
 from mta.smtp.address import domain_of
 
 # More public addresses than these (a /20) are seldom all of one house.
@@ -21,6 +24,9 @@ _OTHER_DESCRIPTORS: Final = 256
 # RFC 5321 4.5.3.1.7 and 4.5.3.1.8: every server takes messages and envelopes of this size.
 _LEAST_CONTENT: Final = 64 * 1024
 _LEAST_RECIPIENTS: Final = 100
+_SHORTEST_LIFE: Final = 1 * DAYS
+_SMTP_PORT: Final = 25
+_SMTPS_PORT: Final = 465
 
 
 def dangers(config: Config, descriptors: int | None = None) -> list[Problem]:
@@ -32,6 +38,7 @@ def dangers(config: Config, descriptors: int | None = None) -> list[Problem]:
         *_about_names(config),
         *_about_listeners(config),
         *_about_routes(config),
+        *upstream_dangers(config),
         *_about_retry(config),
         *_about_limits(config, descriptors),
         *_about_logins(config),
@@ -48,19 +55,43 @@ def _about_names(config: Config) -> Iterator[Problem]:
             f"{config.hostname} is not fully qualified; many receivers refuse mail from such a HELO name. "
             "Set hostname to the name that this machine's address resolves to",
         )
-    decision = config.routing().decide("", config.postmaster)
-    if decision.hop is None or decision.hop.via is Via.DISCARD:
+    yield from _about_postmaster(config)
+
+
+def _about_postmaster(config: Config) -> Iterator[Problem]:
+    addressing = Addressing(config.directory(), config.routing(), config.postmaster)
+    addressed = addressing.resolve("", Recipient(config.postmaster))
+    ends = [(one.recipient.address, one.decision) for one in addressed.forwardings]
+    kept = [(address, one) for address, one in ends if one.hop is not None and one.hop.via is not Via.DISCARD]
+    if not kept:
+        why = ends[0][1].why if ends else addressed.why
         yield config.problem(
             ("postmaster",),
-            f"mail to {config.postmaster} would be thrown away ({decision.why}); "
+            f"mail to {config.postmaster} would be thrown away ({why}); "
             "name a mailbox that somebody reads (RFC 5321 4.5.1)",
         )
-    elif decision.hop.via is Via.MX and domain_of(config.postmaster) == config.hostname:
-        yield config.problem(
-            ("postmaster",),
-            f"mail to {config.postmaster} would come back to us ({decision.why}), and bounce; "
-            "name a mailbox elsewhere, or add a route for it",
-        )
+        return
+    returning = [(address, one) for address, one in kept if _comes_back(config, address, one)]
+    if len(returning) < len(kept):
+        return
+    address, decision = returning[0]
+    behind = "" if address == config.postmaster else f", for {address}"
+    yield config.problem(
+        ("postmaster",),
+        f"mail to {config.postmaster} would come back to us ({decision.why}{behind}), and bounce; "
+        "name a mailbox elsewhere, or add a route for it",
+    )
+
+
+def _comes_back(config: Config, address: str, decision: Decision) -> bool:
+    """Would mail for an address leave us and arrive here again? By MX it does for the domains that are taken here."""
+    hop = decision.hop
+    if hop is None:
+        return False
+    if hop.via is not Via.MX:
+        return _is_listener(config, hop)
+    domain = domain_of(address)
+    return domain == config.hostname.lower() or config.access().judge(False, f"postmaster@{domain}").allowed
 
 
 def _about_listeners(config: Config) -> Iterator[Problem]:
@@ -79,6 +110,7 @@ def _about_listeners(config: Config) -> Iterator[Problem]:
                 "anybody can name a path through us and a host of relay.domains; if that host relays for us, it relays "
                 "for all the world. Use strip, unless it follows no source routes itself",
             )
+        yield from _about_port(config, number)
         has_tls = config.tls.certificate is not None and listener.tls != "none"
         if many >= _MANY_ADDRESSES and _is_public(listener.address) and not has_tls:
             yield config.problem(
@@ -88,9 +120,28 @@ def _about_listeners(config: Config) -> Iterator[Problem]:
             )
 
 
+def _about_port(config: Config, number: int) -> Iterator[Problem]:
+    """What clients expect of a listener by the port that it is on."""
+    listener = config.listen[number]
+    port = listener.address.port
+    if not _is_public(listener.address):
+        return
+    if port == _SMTP_PORT and (listener.tls in ("required", "implicit") or listener.auth == "required"):
+        what = f"tls: {listener.tls}" if listener.tls in ("required", "implicit") else "auth: required"
+        yield config.problem(
+            ("listen", number, "tls" if what.startswith("tls") else "auth"),
+            f"mail from the world comes to port {port}, and not all of it can do what {what} demands (RFC 3207 4); "
+            "have that on port 587 or 465",
+        )
+    if port == _SMTPS_PORT and listener.tls != "implicit":
+        yield config.problem(
+            ("listen", number, "tls"),
+            f"clients begin with TLS at port {port}, and this listener does not understand that; write implicit",
+        )
+
+
 def _about_routes(config: Config) -> Iterator[Problem]:
     routes = config.routing().routes
-    here = {(listener.address.host, listener.address.port) for listener in config.listen}
     for number, route in enumerate(routes):
         before = next((earlier for earlier in range(number) if routes[earlier].covers(route)), None)
         if before is not None:
@@ -100,8 +151,14 @@ def _about_routes(config: Config) -> Iterator[Problem]:
                 "put it before that one",
             )
         hop = route.onward
-        if isinstance(hop, Hop) and hop.via in (Via.SMTP, Via.LMTP) and (hop.host, hop.port) in here:
+        if isinstance(hop, Hop) and _is_listener(config, hop):
             yield config.problem(("routes", number, "via"), f"{hop.destination} is a listener of this relay: a loop")
+
+
+def _is_listener(config: Config, hop: Hop) -> bool:
+    """Is this next hop a listener of our own?"""
+    here = ((listener.address.host, listener.address.port) for listener in config.listen)
+    return hop.via in (Via.SMTP, Via.SMTPS, Via.LMTP) and (hop.host, hop.port) in here
 
 
 def _about_retry(config: Config) -> Iterator[Problem]:
@@ -111,6 +168,12 @@ def _about_retry(config: Config) -> Iterator[Problem]:
             ("retry", "warn"),
             f"{format_duration(warn)} is not before give_up ({format_duration(give_up)}), so no delay notice is sent; "
             "write never if that is meant",
+        )
+    if give_up < _SHORTEST_LIFE:
+        yield config.problem(
+            ("retry", "give_up"),
+            f"mail is given up after {format_duration(give_up)}; a host that is down for a night is not unusual. RFC "
+            "5321 4.5.4.1 has 4 to 5 days",
         )
 
 
@@ -159,6 +222,8 @@ def _about_secrets(config: Config) -> Iterator[Problem]:
     ]
     if config.accounts is not None:
         secrets.append((("accounts",), config.accounts.file, "the forms of all passwords"))
+    secrets.append((("tls", "key"), config.tls.key, "the private key"))
+    secrets += [(("tls", "names", name, "key"), one.key, "the private key") for name, one in config.tls.names.items()]
     for key, path, what in secrets:
         if path is not None and _is_open_to_others(path):
             yield config.problem(key, f"everybody on this machine can read {what} in {path}; say chmod o-rwx {path}")

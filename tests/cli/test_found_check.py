@@ -21,6 +21,7 @@ def _write(ground: Ground, not_after: datetime | None = None) -> None:
     folder = ground.file.parent
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     issued.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "key.pem").chmod(0o600)
     authority.cert_pem.write_to_path(folder / "ca.pem")
     ground.file.write_text(CONFIGURATION)
 

@@ -101,6 +101,35 @@ DANGERS = {
             "4: limits.recipients: 99 is less than the 100 that every server has to take (RFC 5321 4.5.3.1.8)",
         ],
     ),
+    "postmaster is in a domain that we take, and goes by MX": (
+        "postmaster: me@ours.net\nrelay: {domains: [ours.net]}",
+        [
+            "3: postmaster: mail to me@ours.net would come back to us (no route matches: by MX of ours.net), and"
+            " bounce; name a mailbox elsewhere, or add a route for it"
+        ],
+    ),
+    "postmaster is at a listener of ours": (
+        "routes: [{to: example.net, via: 'smtp://127.0.0.1:2525'}]",
+        [
+            "2: postmaster: mail to postmaster@example.net would come back to us (routes[0]: to example.net), and"
+            " bounce; name a mailbox elsewhere, or add a route for it",
+            "4: routes[0].via: smtp://127.0.0.1:2525 is a listener of this relay: a loop",
+        ],
+    ),
+    "giving up within a day": (
+        "retry: {after: [1m], warn: never, give_up: 4h}",
+        [
+            "4: retry.give_up: mail is given up after 4h; a host that is down for a night is not unusual."
+            " RFC 5321 4.5.4.1 has 4 to 5 days"
+        ],
+    ),
+    "the port of submissions without TLS": (
+        "listen: [{address: '0.0.0.0:465'}, {address: '127.0.0.1:465'}]",
+        [
+            "4: listen[0].tls: clients begin with TLS at port 465, and this listener does not understand that;"
+            " write implicit"
+        ],
+    ),
 }
 
 
@@ -124,4 +153,137 @@ def test_file_descriptors(tmp_path: Path) -> None:
     assert danger.text == (
         "2000 connections need more files than the 1024 that the system lets this process open;"
         " set it to 768, or raise the limit (ulimit -n)"
+    )
+
+
+UPSTREAM = {
+    "any sender through Microsoft": (
+        "login: one, via: 'smtp://smtp.office365.com:587', to: '*', tls: verify",
+        "scan@example.org",
+        [
+            "routes[0]: takes mail from any sender to smtp.office365.com, logged in as scan@example.org; where the"
+            " sender is another one, smtp.office365.com refuses it. Have your programs write scan@example.org, or name"
+            " it in from: and send the others elsewhere"
+        ],
+    ),
+    "a domain through Gmail": (
+        "login: one, via: 'smtps://smtp.gmail.com', from: example.org, tls: verify",
+        "scan@example.org",
+        [
+            "routes[0]: takes mail from example.org to smtp.gmail.com, logged in as scan@example.org; where the sender"
+            " is another one, smtp.gmail.com puts the address of the login in its place, unless that account has the"
+            " other one as an alias. Have your programs write scan@example.org, or name it in from: and send the"
+            " others elsewhere"
+        ],
+    ),
+    "the login's own address": (
+        "login: one, via: 'smtps://smtp.gmail.com', from: Scan@example.org, tls: verify",
+        "scan@example.org",
+        [],
+    ),
+    "a host that is only called so": ("login: one, via: 'smtps://notgmail.com', to: '*', tls: verify", "a@b.org", []),
+    "any sender through SES": (
+        "login: one, via: 'smtp://email-smtp.eu-west-1.amazonaws.com:587', to: '*', tls: verify",
+        "AKIA",
+        [
+            "routes[0]: takes mail from any sender to email-smtp.eu-west-1.amazonaws.com, which refuses those that are"
+            " not verified there (554); verify them, or name in from: the domain that is"
+        ],
+    ),
+    "a domain of others": (
+        "login: one, via: 'smtp://smtp.isp.net:587', from: '*@else.net', tls: verify",
+        "me@isp.net",
+        [
+            "routes[0].from: else.net is of another domain than the login, me@isp.net; many providers refuse such a"
+            " sender. Ask smtp.isp.net whether it may, or log in as somebody of that domain"
+        ],
+    ),
+    "a domain below": ("login: one, via: 'smtp://s.isp.net:587', from: .isp.net, tls: verify", "me@isp.net", []),
+    "no address to compare with": ("login: one, via: 'smtp://s.isp.net:587', from: b.net, tls: verify", "shop", []),
+    "in the clear": (
+        "login: one, via: 'smtp://s.isp.net:587', to: '*', tls: none",
+        "me",
+        [
+            "routes[0].tls: logs in at s.isp.net over plain text: PLAIN and LOGIN are not used so, and mail can be read"
+            " on the way; write verify"
+        ],
+    ),
+    "with anybody's certificate": (
+        "login: one, via: 'smtp://s.isp.net:587', to: '*'",
+        "me",
+        [
+            "routes[0].tls: logs in at s.isp.net without looking whose certificate it shows, so whoever stands in"
+            " between gets the password; write tls: verify"
+        ],
+    ),
+    "on this machine": ("login: one, via: 'smtp://127.0.0.1:587', to: '*'", "me", []),
+    "TLS at the port that begins without": (
+        "via: 'smtps://s.isp.net:587', to: '*'",
+        "me",
+        [
+            "routes[0].via: port 587 begins in the clear, nearly everywhere; write smtp://s.isp.net:587, with"
+            " tls: verify"
+        ],
+    ),
+    "no TLS at the port that begins with it": (
+        "via: 'smtp://s.isp.net:465', to: '*'",
+        "me",
+        ["routes[0].via: port 465 speaks TLS from the first octet, nearly everywhere; write smtps://s.isp.net"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_danger_upstream_is_told(tmp_path: Path, name: str) -> None:
+    route, user, expected = UPSTREAM[name]
+    (tmp_path / "secret").touch(mode=0o600)
+    path = tmp_path / "mta.yml"
+    path.write_text(f"{SOUND}routes: [{{{route}}}]\nlogins: {{one: {{user: '{user}', password_file: secret}}}}\n")
+    assert [str(danger).removeprefix(f"{path}:4: ") for danger in dangers(load(path))] == expected
+
+
+@pytest.mark.parametrize(
+    ("how", "key", "what"),
+    [
+        ("tls: required", "tls", "tls: required"),
+        ("tls: implicit", "tls", "tls: implicit"),
+        ("auth: required", "auth", "auth: required"),
+    ],
+)
+def test_port_25_demands_nothing(tmp_path: Path, how: str, key: str, what: str) -> None:
+    path = tmp_path / "mta.yml"
+    (tmp_path / "accounts.yml").touch(mode=0o600)
+    (tmp_path / "key.pem").touch(mode=0o600)
+    more = "tls: {certificate: cert.pem, key: key.pem}\naccounts: accounts.yml\n"
+    path.write_text(f"{SOUND}{more}listen: [{{address: '127.0.0.1:25', {how}}}, {{address: '[::]:25', {how}}}]\n")
+    assert [str(danger).removeprefix(f"{path}:") for danger in dangers(load(path))] == [
+        f"6: listen[1].{key}: mail from the world comes to port 25, and not all of it can do what {what} demands"
+        " (RFC 3207 4); have that on port 587 or 465"
+    ]
+
+
+def test_a_key_that_everybody_can_read(tmp_path: Path) -> None:
+    path = tmp_path / "mta.yml"
+    for name in "key.pem", "other.pem":
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o644)
+    names = "names: {a.net: {certificate: cert.pem, key: other.pem}}"
+    path.write_text(f"{SOUND}tls: {{certificate: cert.pem, key: key.pem, {names}}}\n")
+    assert [str(danger).removeprefix(f"{path}:4: ") for danger in dangers(load(path))] == [
+        f"tls{key}: everybody on this machine can read the private key in {file}; say chmod o-rwx {file}"
+        for key, file in ((".key", tmp_path / "key.pem"), ('.names."a.net".key', tmp_path / "other.pem"))
+    ]
+
+
+def test_postmaster_is_an_alias(tmp_path: Path) -> None:
+    """What an alias leads to counts, not the name."""
+    path = tmp_path / "mta.yml"
+    (tmp_path / "directory.yml").write_text("ours.net: {aliases: {postmaster: [me@example.net]}}\n")
+    ours = "postmaster: postmaster@ours.net\nrelay: {domains: [ours.net]}\ndirectory: directory.yml\n"
+    path.write_text(f"hostname: mail.example.org\nspool: spool\n{ours}")
+    assert dangers(load(path)) == []
+    (tmp_path / "directory.yml").write_text("ours.net: {aliases: {postmaster: [me@ours.net]}, mailboxes: {me: {}}}\n")
+    (danger,) = dangers(load(path))
+    assert danger.text.startswith(
+        "mail to postmaster@ours.net would come back to us (no route matches: by MX of ours.net, for me@ours.net)"
     )

@@ -90,6 +90,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, dns: Dns, loopback: Loopbac
         "hostname": "mail.ready.test",
         "spool": "spool",
         "relay": {"domains": ["ready.test", "broken.test"]},
+        "routes": [{"to": "ready.test", "via": "lmtp://127.0.0.1"}],
         "tls": {"certificate": "mail.pem", "key": "mail.pem"},
         "directory": "directory.yml",
         "dns": {"nameservers": [dns.nameserver], "timeout": "2s"},

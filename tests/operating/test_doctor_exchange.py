@@ -19,6 +19,10 @@ OTHER = has(Exchanger(10, "mx.other.net"))
     ("answer", "hosts", "relay", "levels", "words"),
     [
         (MX, {HOST: Host(has(OURS), NOTHING)}, RELAY, [Level.OK], "comes to this relay: MX mail.good.net (10)"),
+        (MX, {HOST: Host(has(OURS), NOTHING)}, RELAY._replace(by_mx=True), [Level.PROBLEM], "to itself: it bounces"),
+        (has(Exchanger(5, "mx.other.net"), Exchanger(10, HOST)),
+         {"mx.other.net": Host(has("11.9.9.9"), NOTHING), HOST: Host(has(OURS), NOTHING)}, RELAY._replace(by_mx=True),
+         [Level.OK], "comes to this relay: MX mx.other.net (5), mail.good.net (10)"),
         (OTHER, {"mx.other.net": Host(has(OURS), NOTHING)}, RELAY, [Level.OK], "comes to this relay"),
         (OTHER, {"mx.other.net": Host(has("11.9.9.9"), NOTHING)}, RELAY, [Level.WARNING], "goes to others"),
         (OTHER, {"mx.other.net": Host(has("11.9.9.9"), NOTHING)}, ELSEWHERE, [Level.NOTE], "not taken here"),

@@ -312,7 +312,8 @@ class _Examination:
 
     def _relay(self, domain: str) -> Relay:
         takes = self._config.access().judge(False, f"postmaster@{domain}").allowed
-        return Relay(self._hostname, self._own, takes)
+        hop = self._config.routing().decide("", f"postmaster@{domain}").hop
+        return Relay(self._hostname, self._own, takes, by_mx=hop is not None and hop.via is Via.MX)
 
     def _smarthost(self, sender: str) -> str:
         """Where mail of a sender for the world goes; "" where that is by MX, or nowhere."""

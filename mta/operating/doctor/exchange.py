@@ -9,11 +9,13 @@ from mta.policy.exchangers import Answer, Exchanger, Found, is_host_name
 
 
 class Relay(NamedTuple):
-    """What is to be known of this relay here. takes: it takes mail for the domain from anybody."""
+    """What is to be known of this relay here. takes: it takes mail for the domain from anybody. by_mx: and sends it
+    on by MX, as a second exchanger does, not by a route."""
 
     hostname: str
     own: Own
     takes: bool
+    by_mx: bool = False
 
 
 class Host(NamedTuple):
@@ -38,7 +40,14 @@ def judge_mx(domain: str, answer: Answer[Exchanger], hosts: Mapping[str, Host], 
     found = [finding for one in answer.records for finding in _host(teller, one, hosts)]
     here = [one.host for one in answer.records if is_here(one.host, hosts[one.host].addresses, relay)]
     shown = listed([f"{one.host} ({one.preference})" for one in answer.records])
-    if here:
+    if here and relay.takes and relay.by_mx and answer.records[0].host in here:
+        found.append(
+            teller.problem(
+                f"mail for {domain} comes to this relay, which would send it on by MX, to itself: it bounces",
+                f"add a route to where the mail of {domain} is kept, such as {{to: {domain}, via: lmtp://127.0.0.1:24}}",
+            )
+        )
+    elif here:
         found.append(teller.ok(f"mail for {domain} comes to this relay: MX {shown}"))
     elif relay.takes:
         found.append(
