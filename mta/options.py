@@ -12,7 +12,11 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
+from mta.admin.running import OneProcess
+from mta.admin.service import Admin
+from mta.admin.supervised import SeveralProcesses
 from mta.config.load import check_files, find, load
+from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.ground import Ground
 from mta.maillog import LineWriter
@@ -115,11 +119,20 @@ def makeService(options: Options) -> IService:
             service = StartedRelay(config, Ground(reactor, sink=sink))
         else:
             service = StartedSupervisor(config, reactor, sink, workers)
+        if config.admin.listen is not None:
+            _admin(service, config, reactor).setServiceParent(service)
     except CannotStart as error:
         sys.stderr.write(f"mta: {error}\n")
         raise SystemExit(1) from None
     service.begun_by(twistd)
     return service
+
+
+def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: Any) -> Admin:
+    """What answers at `admin.listen`."""
+    if isinstance(service, StartedRelay):
+        return Admin(config, reactor, OneProcess(service, reactor), service.log.event)
+    return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event)
 
 
 def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:

@@ -183,6 +183,10 @@ class Relay(MultiService):
         self.log.event("started", hostname=self.config.hostname, worker=self._ground.place.mark(), **found)
         super().startService()
 
+    def deaf(self) -> list[str]:
+        """Listeners that nobody listens at."""
+        return [listener.name for listener in self._listeners if not listener.is_bound]
+
     def stopService(self) -> "Deferred[None]":
         """Let nobody in, let what is under way end, put the rest back, close."""
         return Deferred.fromCoroutine(self._stop())

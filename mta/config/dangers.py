@@ -43,6 +43,7 @@ def dangers(config: Config, descriptors: int | None = None) -> list[Problem]:
         *_about_limits(config, descriptors),
         *_about_logins(config),
         *_about_secrets(config),
+        *_about_admin(config),
     ]
     in_directory = sorted(directory_dangers(config), key=lambda problem: problem.line)
     return [*sorted(found, key=lambda problem: problem.line), *in_directory]
@@ -224,9 +225,21 @@ def _about_secrets(config: Config) -> Iterator[Problem]:
         secrets.append((("accounts",), config.accounts.file, "the forms of all passwords"))
     secrets.append((("tls", "key"), config.tls.key, "the private key"))
     secrets += [(("tls", "names", name, "key"), one.key, "the private key") for name, one in config.tls.names.items()]
+    secrets.append((("admin", "token_file"), config.admin.token_file, "the token of the console"))
     for key, path, what in secrets:
         if path is not None and _is_open_to_others(path):
             yield config.problem(key, f"everybody on this machine can read {what} in {path}; say chmod o-rwx {path}")
+
+
+def _about_admin(config: Config) -> Iterator[Problem]:
+    address = config.admin.listen
+    if address is None or address.path or ip_address(address.host).is_loopback:
+        return
+    yield config.problem(
+        ("admin", "listen"),
+        f"{address} can be reached from other machines and has no TLS, so the token and what is shown can be read on "
+        "the way; use 127.0.0.1, and a web server with TLS or ssh -L before it",
+    )
 
 
 def _is_open_to_others(path: Path) -> bool:

@@ -13,7 +13,7 @@ from mta.config.directory import DirectoryFile, directory_in, directory_text
 from mta.config.document import Document
 from mta.config.model import Config
 from mta.config.problems import ConfigError, Problem, problems_of, refuse, second_keys
-from mta.config.reading import mapping_in, read_password, read_text
+from mta.config.reading import mapping_in, read_password, read_token, read_text
 from mta.config.sources import Sources
 
 __all__ = ["ConfigError", "check_files", "find", "load", "load_again", "machine_name"]
@@ -70,8 +70,8 @@ def load_again(sources: Sources) -> Config:
 
 
 def check_files(config: Config) -> None:
-    """Read the other files that logins need: passwords, and accounts. Raises `ConfigError` with all that is wrong."""
-    problems = list(_unreadable_passwords(config))
+    """Read the other files that logins need: passwords, accounts, the token. Raises `ConfigError` with all mistakes."""
+    problems = [*_unreadable_passwords(config), *_unreadable_token(config)]
     if config.accounts is not None and config.accounts.file is not None:
         try:
             read_accounts(config.accounts.file)
@@ -103,6 +103,15 @@ def _unreadable_passwords(config: Config) -> Iterator[Problem]:
                 read_password(entry.password_file)
             except ValueError as error:
                 yield config.problem(("logins", name, "password_file"), f"{entry.password_file} {error}")
+
+
+def _unreadable_token(config: Config) -> Iterator[Problem]:
+    file = config.admin.token_file
+    if file is not None:
+        try:
+            read_token(file)
+        except ValueError as error:
+            yield config.problem(("admin", "token_file"), f"{file} {error}")
 
 
 def _with_directory(sources: Sources, document: Document) -> tuple[Sources, DirectoryFile]:

@@ -256,10 +256,10 @@ class Limits(Section):
 class Admin(Section):
     """The console, the HTTP API and the metrics."""
 
-    listen: Annotated[
-        Annotated[SocketAddress, PlainValidator(rules.listener_address)] | None, only(None, lacking="the console")
-    ] = Field(default=SocketAddress("127.0.0.1", 8025), description="Where to listen; null for off.")
-    token_file: Annotated[File | None, only(None, lacking="the console")] = Field(
+    listen: Annotated[SocketAddress, PlainValidator(rules.listener_address)] | None = Field(
+        default=SocketAddress("127.0.0.1", 8025), description="Where to listen; null for off."
+    )
+    token_file: File | None = Field(
         default=None, description="A file that holds the token for everything but metrics and health."
     )
 

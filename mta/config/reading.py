@@ -9,6 +9,7 @@ from mta.config.problems import ConfigError, Problem
 from mta.config.units import MIB, format_size
 
 LONGEST_PASSWORD: Final = 1024  # octets
+SHORTEST_TOKEN: Final = 16  # characters
 
 
 def read_text(path: Path, kind: str, largest: int = MIB) -> str:
@@ -61,6 +62,19 @@ def read_password(path: Path) -> str:
     if not text.isprintable():
         raise ValueError("must hold the password alone, on one line and without control characters")
     return text
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds on its only line. Raises `ValueError` with what is wrong, for people."""
+    try:
+        token = read_password(path)
+    except ValueError as error:
+        raise ValueError(str(error).replace("password", "token")) from None
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or " " in token:
+        raise ValueError(
+            f"must hold at least {SHORTEST_TOKEN} characters of ASCII without spaces; openssl rand -hex 32 makes some"
+        )
+    return token
 
 
 def _octets(path: Path, most: int) -> bytes:

@@ -63,6 +63,11 @@ class Listener:
         if self._port is None:
             self._port = self._listen(self._factory)
 
+    @property
+    def is_bound(self) -> bool:
+        """Does it listen?"""
+        return self._port is not None
+
     def close(self) -> Deferred[None]:
         """Listen no more."""
         port, self._port = self._port, None

@@ -122,6 +122,10 @@ class SqliteSpool:
         except SpoolBroken:
             return True  # nobody knows; whoever receives it is told
 
+    def writing_for(self) -> float:
+        """For how many seconds what is being written now has been under way; 0.0 where nothing is."""
+        return self._writer.busy_for() if self._locks else 0.0
+
     def receive(self, now: float) -> Reception:
         """As in `ISpool`."""
         if self._free_octets() < self._floor:

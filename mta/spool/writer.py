@@ -113,6 +113,10 @@ class Writer:
         self._arrange()
         return done
 
+    def busy_for(self) -> float:
+        """Seconds since the batch that is being done was handed over; 0.0 where none is."""
+        return max(0.0, self._reactor.seconds() - self._since) if self._busy else 0.0
+
     def stop(self, last: Callable[[Store], None]) -> "Deferred[None]":
         """Do what was asked for, then this, and close the file."""
         if self._stopped:

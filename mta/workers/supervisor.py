@@ -83,6 +83,20 @@ class Supervisor(MultiService):
         self._log.event("started", hostname=self._config.hostname, workers=self._number)
         super().startService()
 
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        return self._number
+
+    def ready_workers(self) -> int:
+        """How many there are, and can let clients in."""
+        return sum(worker.is_ready for worker in self._workers.values())
+
+    @property
+    def log(self) -> MailLog:
+        """Where it writes what happens."""
+        return self._log
+
     def _give_up(self, family: Family) -> None:
         """Raises `CannotStart`, with the reason of the first worker that is not ready."""
         for worker in self._workers.values():

@@ -74,7 +74,7 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
     plain = load_text(tmp_path, "spool: ../spool\n")
     assert [route.to.name for route in shown.routing().routes] == ["example.org", "gone@example.net", "*"]
     differ = {name for name in Config.model_fields if getattr(shown, name) != getattr(plain, name)}
-    assert differ == {"postmaster", "routes", "admin"}  # admin: the console is off, as long as there is none
+    assert differ == {"postmaster", "routes"}
 
 
 def test_example_mentions_every_key() -> None:
@@ -89,7 +89,6 @@ def test_every_key_there_will_be_is_known() -> None:
     assert {problem.key for problem in error.value.problems} == {
         "logins.office.oauth2",
         "logins.office.token_file",
-        "admin.listen",
     }
     assert all(problem.text.startswith("not available yet (") for problem in error.value.problems)
 

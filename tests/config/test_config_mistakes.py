@@ -312,8 +312,6 @@ NOT_YET = {
     "logins: {p: {user: u, oauth2: microsoft}}": ("logins.p.oauth2", "(OAuth2); leave it out"),
     "logins: {p: {user: u, token_file: t}}": ("logins.p.token_file", "(OAuth2); leave it out"),
     "dns: {trust_ad: true}": ("dns.trust_ad", "(DNSSEC); leave it out"),
-    "admin: {listen: 127.0.0.1:8025}": ("admin.listen", "(the console); leave it out"),
-    "admin: {token_file: token}": ("admin.token_file", "(the console); leave it out"),
     "webhooks: [{url: 'http://a.example/', events: [delivered]}]": ("webhooks", "(webhooks); leave it out"),
 }
 

@@ -1,0 +1,45 @@
+"""Running: a relay in this process, as the HTTP side asks about it."""
+
+from typing import Any
+
+from zope.interface import implementer
+
+from mta.service import Relay
+from mta.web.seams import Doubt, IRunning
+
+STALLED = 30.0  # seconds that one write may take before the queue counts as stuck
+
+
+@implementer(IRunning)
+class OneProcess:
+    """The relay of this process."""
+
+    def __init__(self, relay: Relay, reactor: Any) -> None:
+        self._relay = relay
+        self._reactor = reactor
+        self._begun = reactor.seconds()
+
+    def metrics(self) -> bytes:
+        """As in `IRunning`."""
+        return b"# TYPE mta_uptime_seconds gauge\nmta_uptime_seconds %.3f\n" % (self._reactor.seconds() - self._begun)
+
+    def ill(self) -> list[Doubt]:
+        """As in `IRunning`. That it is answered shows that the reactor turns."""
+        return doubts_of_writing(self._relay.spool.writing_for())
+
+    def unready(self) -> list[Doubt]:
+        """As in `IRunning`."""
+        found = self.ill()
+        if not self._relay.running:
+            found.append(Doubt("relay", "it is not started yet, or is stopping"))
+        if not self._relay.spool.has_room(0):
+            found.append(Doubt("spool", "its disk is nearly full, so mail is answered with 452"))
+        found += [Doubt("listen", f"nobody listens on {name}") for name in self._relay.deaf()]
+        return found
+
+
+def doubts_of_writing(seconds: float) -> list[Doubt]:
+    """What is to be said of a queue file whose present write has taken so long."""
+    if seconds < STALLED:
+        return []
+    return [Doubt("spool", f"the queue file has not answered for {seconds:.0f} s; look at its disk")]

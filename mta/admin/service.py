@@ -1,0 +1,98 @@
+"""Service: listens at `admin.listen`, and builds what answers there."""
+
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+
+from mta.config.model import Config
+from mta.config.reading import read_token
+from mta.maillog import Log
+from mta.net import eager
+from mta.net.threads import PooledThreads
+from mta.operating.operator import Operator
+from mta.service import CannotStart, cannot_listen
+from mta.web import health
+from mta.web.access import Token
+from mta.web.application import Admission, Application
+from mta.web.asking import Asking
+from mta.web.hosts import Hosts
+from mta.web.routes import Route
+from mta.web.seams import IRunning
+from mta.web.site import Site
+
+AT_ONCE: Final = 4  # calls of the operator's that are under way
+LINE: Final = 64  # and that wait for one
+
+_ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with
+
+
+class Admin(Service):
+    """The admin address of a relay, as a part of its service."""
+
+    def __init__(self, config: Config, reactor: Any, running: IRunning, log: Log) -> None:
+        """Raises `CannotStart`."""
+        self._reactor = reactor
+        self._address = config.admin.listen
+        self._log = log
+        self._port: IListeningPort | None = None
+        try:
+            token = Token(config.admin.token_file, read_token, lambda text: log("alarm", why=text))
+        except ValueError as error:
+            raise CannotStart(f"{config.admin.token_file} {error} (admin.token_file)") from error
+        self._threads = PooledThreads(reactor, "operator", AT_ONCE, LINE)
+        asking = Asking(Operator(config, lambda text: log("alarm", why=text)), self._threads)
+        admission = Admission(token, reactor.seconds, self._wait)
+        application = Application(self._routes(running, asking), admission, _hosts(config))
+        self.site = Site(reactor, application, self._threads, log)
+
+    @staticmethod
+    def _routes(running: IRunning, asking: Asking) -> list[Route]:
+        """The whole table."""
+        return [*health.routes(running)]
+
+    def privilegedStartService(self) -> None:
+        """Listen: the port may be one that takes root."""
+        self._bind()
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Listen, unless that has been done. Raises `CannotStart`."""
+        self._bind()
+        super().startService()
+
+    def stopService(self) -> "Deferred[None]":
+        """Answer nobody any more."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        port, self._port = self._port, None
+        if port is not None and (stopped := port.stopListening()) is not None:
+            await stopped
+        self.site.close()
+        await self._threads.stop()
+        super().stopService()
+
+    def _bind(self) -> None:
+        if self._port is not None or self._address is None:
+            return
+        try:
+            if self._address.path:
+                self._port = eager.listen_unix(self._reactor, self._address.path, self.site)
+            else:
+                self._port = eager.listen(self._reactor, self._address.host, self._address.port, self.site)
+        except (CannotListenError, OSError) as error:
+            raise cannot_listen(f"{self._address} (admin.listen)", error) from error
+
+    def _wait(self, seconds: float) -> "Deferred[None]":
+        return deferLater(self._reactor, seconds)
+
+
+def _hosts(config: Config) -> Hosts:
+    """The names that this relay is called by there."""
+    address = config.admin.listen
+    host = "" if address is None else address.host
+    return Hosts([config.hostname, *([host] if host and host not in _ANY else [])], host in _ANY)

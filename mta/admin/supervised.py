@@ -1,0 +1,45 @@
+"""Supervised: a relay whose work is done by several processes, as the HTTP side of their supervisor asks about it."""
+
+from typing import Any
+
+from zope.interface import implementer
+
+from mta.config.model import Config
+from mta.spool.disk import Disk
+from mta.spool.sqlite import FLOOR
+from mta.web.seams import Doubt, IRunning
+from mta.workers.supervisor import Supervisor
+
+
+@implementer(IRunning)
+class SeveralProcesses:
+    """The workers of this supervisor."""
+
+    def __init__(self, config: Config, supervisor: Supervisor, reactor: Any) -> None:
+        self._spool = config.spool
+        self._supervisor = supervisor
+        self._reactor = reactor
+        self._begun = reactor.seconds()
+
+    def metrics(self) -> bytes:
+        """As in `IRunning`."""
+        return b"# TYPE mta_uptime_seconds gauge\nmta_uptime_seconds %.3f\n" % (self._reactor.seconds() - self._begun)
+
+    def ill(self) -> list[Doubt]:
+        """As in `IRunning`."""
+        return [] if self._supervisor.ready_workers() else [Doubt("workers", "none of them is running")]
+
+    def unready(self) -> list[Doubt]:
+        """As in `IRunning`."""
+        found = self.ill()
+        if not self._supervisor.running:
+            found.append(Doubt("relay", "it is not started yet, or is stopping"))
+        missing = self._supervisor.wanted - self._supervisor.ready_workers()
+        if missing and not found:
+            found.append(Doubt("workers", f"{missing} of {self._supervisor.wanted} are not running"))
+        try:
+            if Disk().free_octets(self._spool) < FLOOR:
+                found.append(Doubt("spool", "its disk is nearly full, so mail is answered with 452"))
+        except OSError as error:
+            found.append(Doubt("spool", f"its disk does not answer: {error.strerror or error}"))
+        return found

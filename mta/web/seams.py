@@ -1,0 +1,88 @@
+"""Seams: what the HTTP side counts on. The wiring gives it the real ones.
+
+Texts in exceptions are shown to who has asked, so they say what to do and hold no secrets.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from zope.interface import Interface
+
+
+class NotThere(Exception):
+    """There is no such thing, or not any more."""
+
+
+class NotDone(Exception):
+    """It cannot be done as things are; the text says why."""
+
+
+class Unusable(Exception):
+    """What was asked makes no sense; the text says what would."""
+
+
+class OutOfOrder(Exception):
+    """The queue cannot be read or written now."""
+
+
+class Chosen(NamedTuple):
+    """Mail in the queue that is meant. ids: queue ids. to: a destination, a domain or an address. None, for both: all.
+
+    sender: only mail from this address or domain; "<>" for notices.
+    """
+
+    ids: frozenset[int] | None = None
+    to: str | None = None
+    sender: str | None = None
+
+
+VERBS = ("retry", "hold", "release", "bounce", "drop")
+STATES = ("ready", "active", "deferred", "held")
+
+
+class IOperator(Interface):
+    """What an operator sees and does. Every method is called in a thread, several may be at once, and may raise
+    `NotThere`, `NotDone`, `Unusable` or `OutOfOrder`. What is answered can be written as JSON."""
+
+    def queue(chosen: Chosen, state: str | None, limit: int) -> dict[str, Any]:
+        """What `mta queue --json` prints. state: one of `STATES`, None for any. limit: of messages."""
+
+    def message(number: int) -> dict[str, Any]:
+        """What `mta show --json` prints."""
+
+    def content(number: int) -> tuple[int, Iterator[bytes]]:
+        """How many octets the content of a message in the queue has, and blocks of it, which are read in a thread, one
+        after the other. Closing the iterator lets go of what it is read from."""
+
+    def change(verb: str, chosen: Chosen) -> dict[str, Any]:
+        """Do one of `VERBS` to mail in the queue: {"recipients": how many it was done to, "active": how many of them
+        are being tried, so that it is granted when the try has ended, "missing": [ids that are not in the queue]}."""
+
+    def destinations(limit: int) -> list[dict[str, Any]]:
+        """Destinations that mail waits for, that are paused, or that failed when they were last tried."""
+
+    def destination(name: str) -> dict[str, Any]:
+        """One of them."""
+
+    def configuration() -> dict[str, Any]:
+        """The configuration as in force. Of secrets there are the names of files, never what is in them."""
+
+
+class Doubt(NamedTuple):
+    """Something that is not as it should be. text: what, for people."""
+
+    what: str
+    text: str
+
+
+class IRunning(Interface):
+    """The running relay, asked in the reactor's thread; answers at once."""
+
+    def metrics() -> bytes:
+        """In the text format of Prometheus."""
+
+    def ill() -> list[Doubt]:
+        """Why it cannot go on working; nothing where it is alive."""
+
+    def unready() -> list[Doubt]:
+        """Why it would not take mail now; nothing where it would."""

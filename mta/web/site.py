@@ -1,0 +1,334 @@
+"""Site: twisted.web's HTTP, with bounds on connections, on what a request may have, on the time that both sides take."""
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
+from urllib.parse import unquote
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, HTTPFactory, Request
+from zope.interface import implementer
+
+from mta.maillog import Log
+from mta.net.threads import Threads
+from mta.web.application import SAFE, Application
+from mta.web.exchange import Answer, Blocks, Call, Stream
+
+CONNECTIONS: Final = 100
+STREAMS: Final = 20
+IDLE: Final = 60.0  # seconds without a word, on a connection that is kept
+PATIENCE: Final = 60.0  # seconds for all of a request, from the end of the one before it
+TAKING: Final = 300.0  # seconds for a client to take an answer
+LISTENING: Final = 30.0  # seconds for which somebody who listens to a stream may take nothing
+HEARTBEAT: Final = 15.0  # seconds between two signs of life in a stream
+SLACK: Final = 4 << 20  # octets of content above what is allowed that are read, to be able to say so
+IN_MEMORY: Final = 1 << 18  # octets of content that are kept there, not in a file
+MOST_BEHIND: Final = 1 << 20  # octets of a stream that wait for a slow client
+
+_logger = Logger()
+
+
+class Site(HTTPFactory):
+    """Builds a channel for each client, as long as there are not too many."""
+
+    noisy = False
+
+    def __init__(self, reactor: Any, application: Application, threads: Threads, log: Log) -> None:
+        """threads: blocks of answers are read in them. log: is told of what was asked to be changed."""
+        super().__init__(timeout=IDLE, reactor=reactor)
+        self.application = application
+        self.threads = threads
+        self.note = log
+        self.channels: dict[Channel, None] = {}
+        self.streams = 0
+        self.protocol = partial(Channel, self)
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # type: ignore[override]
+        return None if len(self.channels) >= CONNECTIONS else super().buildProtocol(addr)  # type: ignore[return-value]
+
+    def log(self, request: Request) -> None:
+        """No access log: what changes something is in the log of the relay."""
+
+    def close(self) -> None:
+        """Let go of all clients."""
+        for channel in list(self.channels):
+            channel.cut_off()
+
+
+class Channel(HTTPChannel):
+    """One connection, with an end to each part of what happens on it."""
+
+    transport: Any
+    maxHeaders = 100
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.site = site
+        self.requestFactory = partial(Asked, site)  # type: ignore[assignment]
+        self._limit: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.site.channels[self] = None
+        self.within(PATIENCE)
+
+    def within(self, seconds: float | None) -> None:
+        """What happens now has to have ended by then, or the connection has. None: it may take any time."""
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
+        self._limit = None if seconds is None else self.site.reactor.callLater(seconds, self.cut_off)
+
+    def allContentReceived(self) -> None:
+        self.within(TAKING)
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:
+        self.within(PATIENCE)
+        super().requestDone(request)
+
+    def cut_off(self) -> None:
+        """End it, whatever is under way."""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.within(None)
+        self.site.channels.pop(self, None)
+        super().connectionLost(reason)
+
+
+class Asked(Request):
+    """One request of twisted.web's, as a `Call`, and its `Answer`."""
+
+    site: Site
+    channel: Any
+
+    def __init__(self, site: Site, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.site = site
+        self._kept: IO[bytes] = io.BytesIO()
+        self._most = 0
+        self._seen = 0
+        self._flow: Flow | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """How long its content will be; None where it comes in chunks. Whoever asks may be a stranger yet."""
+        call = self._call(self.channel._command, self.channel._path)
+        self._most = self.site.application.most(call)
+        if length is not None and length > self._most + SLACK:
+            status = self.site.application.too_long(call)
+            reason = "Content Too Large" if status == 413 else "Unauthorized"
+            self.channel.transport.write(
+                f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+            )
+            self.channel.loseConnection()
+        self._kept = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed with the request
+        self.content = self._kept
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Some of its content."""
+        self._seen += len(data)
+        if self._seen <= self._most:
+            self._kept.write(data)
+        elif self._seen > self._most + SLACK:
+            self.channel.cut_off()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """All of it is here. Neither queries nor forms are taken apart here: handlers do, within bounds."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        call = self._call(command, path)
+        Deferred.fromCoroutine(self._serve(call)).addErrback(self._failed)
+
+    def _call(self, command: bytes, target: bytes) -> Call:
+        path, _, query = target.decode("ascii", "replace").partition("?")
+        headers = {
+            name.decode("latin-1").lower(): ", ".join(value.decode("utf-8", "replace") for value in values)
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+        peer = self.channel.getPeer()
+        return Call(
+            command.decode("ascii", "replace"),
+            unquote(path, errors="replace"),
+            query,
+            headers,
+            self._kept,
+            getattr(peer, "host", None) or "",
+            secure=self.isSecure() or headers.get("x-forwarded-proto", "") == "https",
+            is_cut=self._seen > self._most,
+        )
+
+    async def _serve(self, call: Call) -> None:
+        answer = await self.site.application.answer(call)  # to its end, even if nobody waits for it any more
+        if call.method not in SAFE:
+            self.site.note("admin", client=call.client or None, did=f"{call.method} {call.path}", status=answer.status)
+        self.setResponseCode(answer.status)
+        self.responseHeaders.setRawHeaders("Server", ["mta"])
+        for name, value in {"Content-Type": answer.kind, **answer.headers}.items():
+            self.responseHeaders.setRawHeaders(name, [value])
+        if self._disconnected:
+            _let_go(answer.body)
+            return
+        await self._give(call, answer)
+        if not self._disconnected:
+            self.finish()
+
+    async def _give(self, call: Call, answer: Answer) -> None:
+        body = answer.body
+        length = len(body) if isinstance(body, bytes) else answer.length
+        if length is not None:
+            self.responseHeaders.setRawHeaders("Content-Length", [str(length)])
+        if call.method == "HEAD":
+            self.write(b"")
+            if not isinstance(body, bytes):
+                _let_go(body)
+        elif isinstance(body, bytes):
+            self.write(body)
+        elif isinstance(body, Iterator):
+            await self._read_out(body)
+        else:
+            await self._listen(body)
+
+    async def _read_out(self, blocks: Blocks) -> None:
+        flow = self._flow = Flow()
+        self.registerProducer(flow, True)
+        try:
+            while not self._disconnected and (block := await self.site.threads.run(lambda: next(blocks, b""))):
+                self.write(block)
+                await flow.open()
+        finally:
+            self._unregister()
+            _let_go(blocks)
+
+    async def _listen(self, stream: Stream) -> None:
+        if self.site.streams >= STREAMS:
+            self.setResponseCode(503)
+            return
+        self.site.streams += 1
+        flow = self._flow = Flow()
+        self.registerProducer(flow, True)
+        self.channel.within(None)
+        listener = _Listener(self, flow)
+        try:
+            stream.begin(listener.send)
+            await flow.over
+        finally:
+            listener.close()
+            stream.end()
+            self.site.streams -= 1
+            self._unregister()
+
+    def _unregister(self) -> None:
+        if not self._disconnected:
+            self.unregisterProducer()
+
+    def _failed(self, failure: Any) -> None:
+        """What was to be sent could not be read; there is no right end to it any more."""
+        _logger.failure("an answer was broken off", failure)
+        if self.channel is not None:
+            self.channel.cut_off()
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self._kept.close()
+        if self._flow is not None:
+            self._flow.stopProducing()
+
+    def finish(self) -> None:
+        super().finish()
+        self._kept.close()
+
+
+class _Listener:
+    """Sends events as long as the client takes them, and a sign of life when there are none."""
+
+    def __init__(self, request: Asked, flow: "Flow") -> None:
+        self._request = request
+        self._flow = flow
+        self._reactor = request.site.reactor
+        self._behind: deque[bytes] = deque()
+        self._octets = 0
+        self._pause: IDelayedCall | None = None
+        flow.when_open = self._go_on
+        self._beat: IDelayedCall = self._reactor.callLater(0, self._sign)
+
+    def send(self, octets: bytes) -> None:
+        """Send, or keep until the client takes it; one who is too far behind is let go of, and comes again."""
+        if not self._flow.is_paused:
+            self._request.write(octets)
+            return
+        self._behind.append(octets)
+        self._octets += len(octets)
+        if self._octets > MOST_BEHIND:
+            self._request.channel.cut_off()
+        elif self._pause is None:
+            self._pause = self._reactor.callLater(LISTENING, self._request.channel.cut_off)
+
+    def _go_on(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        while self._behind and not self._flow.is_paused:
+            octets = self._behind.popleft()
+            self._octets -= len(octets)
+            self._request.write(octets)
+
+    def _sign(self) -> None:
+        self.send(b": here\n\n")
+        self._beat = self._reactor.callLater(HEARTBEAT, self._sign)
+
+    def close(self) -> None:
+        """Stop."""
+        for call in (self._beat, self._pause):
+            if call is not None and call.active():
+                call.cancel()
+
+
+@implementer(IPushProducer)
+class Flow:
+    """Knows whether the client takes what is sent. over: fires when it never will again."""
+
+    def __init__(self) -> None:
+        self.is_paused = False
+        self.when_open: Callable[[], None] | None = None
+        self.over: Deferred[None] = Deferred()
+        self._waiting: Deferred[None] | None = None
+
+    def open(self) -> "Deferred[None]":
+        """Fires when more may be sent, or nothing can be any more."""
+        if not self.is_paused or self.over.called:
+            return succeed(None)
+        self._waiting = Deferred()
+        return self._waiting
+
+    def pauseProducing(self) -> None:
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:
+        self.is_paused = False
+        self._wake()
+        if self.when_open is not None:
+            self.when_open()
+
+    def stopProducing(self) -> None:
+        if not self.over.called:
+            self.over.callback(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+
+def _let_go(body: Any) -> None:
+    """Close what blocks are read from."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
