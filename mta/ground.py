@@ -11,6 +11,7 @@ from mta.config.model import Config
 from mta.dns.resolver import ThreadedResolver
 from mta.interfaces import IResolver
 from mta.maillog import LineWriter
+from mta.net.measures import Measures
 from mta.net.tally import Alone, Tally
 from mta.net.threads import NoThreads
 from mta.spool.disk import Disk
@@ -40,7 +41,7 @@ class Place:
     number: from 0; it has the queue file of this number. of: how many there are. sockets: descriptors of listening
     sockets to take over, in the order of the listeners; () to make them. tally: counts connections with the others.
     key: a secret that all of them have; None for one of our own. holder: the process that an operator should know of
-    as the one that has the spool; None for this one.
+    as the one that has the spool; None for this one. measures: the row that it counts in; None for one of its own.
     """
 
     number: int = 0
@@ -49,6 +50,7 @@ class Place:
     tally: Tally | Alone = field(default_factory=Alone)
     key: bytes | None = None
     holder: int | None = None
+    measures: Measures | None = None
 
     def share(self, whole: int) -> int:
         """Our part of something, and never nothing."""

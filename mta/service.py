@@ -39,6 +39,7 @@ from mta.inbound.reception import Keeping
 from mta.interfaces import IAuthentication, ICheck, SpoolBroken, SpoolDamaged
 from mta.maillog import MailLog, Observer
 from mta.net import eager
+from mta.net.measures import UNKNOWN, Measures
 from mta.net.threads import NoThreads, PooledThreads
 from mta.net.tls import ServerTls, TlsProblem
 from mta.policy.addressing import Addressing
@@ -82,6 +83,7 @@ class Relay(MultiService):
         routing, retry, directory = config.routing(), config.retry_policy(), config.directory()
         addressing = Addressing(directory, routing, postmaster)
 
+        self.measures = place.measures or Measures()
         self.log = MailLog(ground.sink or to_twisted, reactor, config.log.format, config.log.addresses)
         self.spool = SqliteSpool(
             config.spool,
@@ -94,6 +96,7 @@ class Relay(MultiService):
             vfs=ground.vfs,
             inline=ground.inline,
             on_fatal=self._end_at_once,
+            measures=self.measures,
         )
         self.resolver = ground.resolver(reactor, config)
         self.pool = Pool(reactor)
@@ -110,6 +113,7 @@ class Relay(MultiService):
             policy=retry,
             chance=chance,
             log=self.log.event,
+            measures=self.measures,
         )
         windows = WindowLimits(
             place.share(WindowLimits.initial), place.share(WindowLimits.maximum), pauses_within(config.retry.after)
@@ -117,9 +121,8 @@ class Relay(MultiService):
         bounds = Bounds(deliveries=place.share(Bounds.deliveries), strangers=place.share(Bounds.strangers))
         self.manager = Manager(means, windows, config.history, bounds, poll=ground.poll)
         limits = config.limits
-        self.door = Doorkeeper(
-            reactor, hostname, DoorLimits(limits.connections, limits.connections_per_client), self.log, place.tally
-        )
+        door_limits = DoorLimits(limits.connections, limits.connections_per_client)
+        self.door = Doorkeeper(reactor, hostname, door_limits, self.log, place.tally, self.measures)
         self._authentication = self._who_may_log_in()
         self._porch = Porch(reactor, self.log)
         self._certificates: dict[Path | None, ServerTls] = {}  # by the authority of clients' certificates
@@ -134,6 +137,7 @@ class Relay(MultiService):
                 reactor.seconds,
                 deadline=lambda since, by, by_mode: deadline(retry, since, False, by, by_mode),
                 max_received=limits.received,
+                measures=self.measures,
             ),
             access=config.access(),
             routing=routing,
@@ -169,6 +173,7 @@ class Relay(MultiService):
             raise QueueDamaged(str(error)) from error
         except SpoolBroken as error:
             raise CannotStart(str(error)) from error
+        self.measures.cells[UNKNOWN] += recovered.unknown
         self.manager.start()
         if not self._ground.place.number:  # of several, one says so
             for warning in recovered.unwise:

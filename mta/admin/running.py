@@ -4,8 +4,9 @@ from typing import Any
 
 from zope.interface import implementer
 
+from mta.noting import note
 from mta.service import Relay
-from mta.web.seams import Doubt, IRunning
+from mta.web.seams import Doubt, IRunning, Work
 
 STALLED = 30.0  # seconds that one write may take before the queue counts as stuck
 
@@ -19,9 +20,10 @@ class OneProcess:
         self._reactor = reactor
         self._begun = reactor.seconds()
 
-    def metrics(self) -> bytes:
+    def work(self) -> Work:
         """As in `IRunning`."""
-        return b"# TYPE mta_uptime_seconds gauge\nmta_uptime_seconds %.3f\n" % (self._reactor.seconds() - self._begun)
+        note(self._relay)
+        return Work(tuple(self._relay.measures.cells), self._begun, 1, 1, self._reactor.seconds())
 
     def ill(self) -> list[Doubt]:
         """As in `IRunning`. That it is answered shows that the reactor turns."""

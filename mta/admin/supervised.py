@@ -4,10 +4,12 @@ from typing import Any
 
 from zope.interface import implementer
 
+from mta.admin.running import doubts_of_writing
 from mta.config.model import Config
+from mta.net.measures import WRITING, summed
 from mta.spool.disk import Disk
 from mta.spool.sqlite import FLOOR
-from mta.web.seams import Doubt, IRunning
+from mta.web.seams import Doubt, IRunning, Work
 from mta.workers.supervisor import Supervisor
 
 
@@ -21,13 +23,16 @@ class SeveralProcesses:
         self._reactor = reactor
         self._begun = reactor.seconds()
 
-    def metrics(self) -> bytes:
+    def work(self) -> Work:
         """As in `IRunning`."""
-        return b"# TYPE mta_uptime_seconds gauge\nmta_uptime_seconds %.3f\n" % (self._reactor.seconds() - self._begun)
+        boss = self._supervisor
+        return Work(summed(boss.measures), self._begun, boss.ready_workers(), boss.wanted, self._reactor.seconds())
 
     def ill(self) -> list[Doubt]:
         """As in `IRunning`."""
-        return [] if self._supervisor.ready_workers() else [Doubt("workers", "none of them is running")]
+        if not self._supervisor.ready_workers():
+            return [Doubt("workers", "none of them is running")]
+        return doubts_of_writing(max(row.cells[WRITING] for row in self._supervisor.measures))
 
     def unready(self) -> list[Doubt]:
         """As in `IRunning`."""

@@ -13,7 +13,7 @@ from mta.config.directory import DirectoryFile, directory_in, directory_text
 from mta.config.document import Document
 from mta.config.model import Config
 from mta.config.problems import ConfigError, Problem, problems_of, refuse, second_keys
-from mta.config.reading import mapping_in, read_password, read_token, read_text
+from mta.config.reading import mapping_in, read_password, read_text, read_token
 from mta.config.sources import Sources
 
 __all__ = ["ConfigError", "check_files", "find", "load", "load_again", "machine_name"]

@@ -4,13 +4,14 @@ Callbacks, not coroutines: most of the time nothing has to be waited for but the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mta.delivery.counting import count
 from mta.delivery.notifier import Notifier
 from mta.delivery.records import UNREADABLE, compose, given_back, owes_notice
 from mta.delivery.rerouting import Route, Sorted, sort_recipients
@@ -20,6 +21,7 @@ from mta.maillog import Log
 from mta.message.envelope import Envelope, format_queue_id
 from mta.message.outcome import Carried, Outcome, Result, deferred
 from mta.message.returned import Returned
+from mta.net.measures import Measures
 from mta.policy.expansion import expand, is_expansion
 from mta.policy.retry import RetryPolicy, is_too_late
 from mta.policy.routing import Hop, Via
@@ -46,6 +48,7 @@ class Means:
     policy: RetryPolicy
     chance: Random
     log: Log
+    measures: Measures = field(default_factory=Measures)
 
 
 class Attempt:
@@ -211,6 +214,7 @@ class Attempt:
         tries = tuple(attempts(claim, self._carried, now)) if self._carried is not None else ()
         record = compose(claim, settlement, means.notifier, given, now, tried, tries, self._sorted)
         tell(means.log, claim, record.events, now)
+        count(means.measures, settlement, self._carried, now - claim.envelope.queued_since, tried)
         self.is_over = True
         self._done(self, record, self._carried)
 

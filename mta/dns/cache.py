@@ -37,14 +37,18 @@ class Cache(Generic[Record]):
         self._queue: deque[str] = deque()
         self._running = 0
         self._stopped = False
+        self.asked = 0  # look-ups
+        self.known = 0  # of those, answered from here
 
     def __len__(self) -> int:
         return len(self._answers)
 
     def look_up(self, name: str) -> Deferred[Answer[Record]]:
         """The answer for a name, which is in lower case. Each caller has a Deferred of its own, and may cancel it."""
+        self.asked += 1
         answer = self._answers.get(name)
         if answer is not None and self._seconds() < answer.until:
+            self.known += 1
             self._answers.move_to_end(name)
             return succeed(answer)
         if self._stopped:

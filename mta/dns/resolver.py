@@ -69,6 +69,11 @@ class ThreadedResolver:
             return succeed(known)
         return self._addresses.look_up(name).addCallback(self._or_hosts, name)
 
+    def cached(self) -> tuple[int, int, int]:
+        """For the measures: answers that are kept, look-ups so far, and how many of those a kept answer was for."""
+        caches = (self._exchangers, self._addresses)
+        return sum(len(one) for one in caches), sum(one.asked for one in caches), sum(one.known for one in caches)
+
     def stop(self) -> Deferred[None]:
         """Answer whoever waits with a failure. Fires when no thread is left, within the timeout of a question."""
         self._exchangers.stop()

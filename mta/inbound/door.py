@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol
 
 from mta.maillog import MailLog
+from mta.net.measures import CONNECTIONS, TURNED_AWAY, Measures
 from mta.net.tally import Alone, Tally
 from mta.smtp import replies
 from mta.smtp.events import Rejected
@@ -72,12 +73,14 @@ class Doorkeeper:
         limits: DoorLimits,
         log: MailLog,
         tally: Tally | Alone = Alone(),  # noqa: B008  it has no state
+        measures: Measures | None = None,
     ) -> None:
         """tally: counts together with other processes that the same limits hold for."""
         self.hostname = hostname
         self.limits = limits
         self.now = reactor.seconds
         self.open = True
+        self.measures = measures or Measures()
         self._reactor = reactor
         self._log = log
         self._tally = tally
@@ -112,6 +115,7 @@ class Doorkeeper:
 
     def refuse(self, address: str, reply: Reply) -> Protocol | None:
         """A protocol that says why and closes; None when too many are being told already."""
+        self.measures.cells[TURNED_AWAY] += 1
         self._log.event("refused", client=address, why=str(reply))
         return _Refusal(self, reply) if self._refusing < _REFUSALS else None
 
@@ -122,6 +126,7 @@ class Doorkeeper:
     def entered(self, session: Session) -> None:
         """A session has begun."""
         self._sessions[session] = None
+        self.measures.cells[CONNECTIONS] += 1
         self._clients[session.client] += 1
         self._tally.change(session.client, +1)
         if self._sweep is None:
@@ -146,6 +151,7 @@ class Doorkeeper:
 
     def rejected(self, session: Session, event: Rejected) -> None:
         """The language has answered a line that is wrong, or out of order."""
+        self.measures.refused(event.reply.code, event.reply.enhanced)
         line = event.line[:120].decode("ascii", "backslashreplace")
         self._log.event("rejected", client=session.client, line=line, reply=str(event.reply))
 

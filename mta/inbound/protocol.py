@@ -194,6 +194,8 @@ class InboundProtocol(Protocol):
     def _reply(self, reply: Reply) -> None:
         session = self._session
         session.reply(reply)
+        if reply.code >= 400:
+            self._door.measures.refused(reply.code, reply.enhanced)
         if session.settings is not self._conversation.visitor.settings:
             session.change(self._conversation.visitor.settings)  # it has logged in, or is another one than it seemed
         if not (self._door.open or session.in_transaction):

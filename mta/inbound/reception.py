@@ -1,7 +1,7 @@
 """Reception: one message on its way into the spool, from the first octet of its content to the 250."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -15,6 +15,7 @@ from mta.message.header import TraceCounter
 from mta.message.submission import Submission
 from mta.message.timeline import Detail, Event
 from mta.message.trace import received_field
+from mta.net.measures import Measures
 from mta.policy.addressing import Expanded
 from mta.policy.expansion import ALIAS, LIST, owes_notice
 from mta.smtp import replies
@@ -38,6 +39,7 @@ class Keeping:
     now: Callable[[], float]
     deadline: Callable[[float, float, str], float]
     max_received: int
+    measures: Measures = field(default_factory=Measures)
 
 
 class Group(NamedTuple):
@@ -72,6 +74,7 @@ class Reception:
 
     __slots__ = (
         "_asked",
+        "_began",
         "_begun",
         "_client",
         "_expansions",
@@ -93,9 +96,11 @@ class Reception:
         forward_path: str = "",
         expansions: Sequence[Expansion] = (),
         submitted: bool = False,
+        began: float | None = None,
     ) -> None:
         """sender: the reverse-path, "" for the null one. forward_path: the only one that the client gave, for the
         trace field; "" where it gave several. submitted: the content is to be completed as a submission (RFC 6409 8).
+        began: when its MAIL came; None for now.
         Raises `SpoolFull` below the floor.
         """
         now = keeping.now()
@@ -106,6 +111,7 @@ class Reception:
         self._groups = groups
         self._expansions = expansions
         self._kept: IReception = keeping.spool.receive(now)
+        self._began = now if began is None else began
         self._begun = False
         number = self._kept.id
         self._header: Submission | TraceCounter = (
@@ -193,6 +199,8 @@ class Reception:
         """It is on stable storage. Those deliveries that were reserved are ours to try, from memory."""
         keeping = self._keeping
         number = self._kept.id
+        seconds = keeping.now() - self._began
+        keeping.measures.accepted(seconds, len(envelope.recipients), envelope.size, envelope.client.tls)
         keeping.log.event(
             "received",
             number,

@@ -29,6 +29,7 @@ class Transaction:
 
     __slots__ = (
         "_asked",
+        "_began",
         "_expansions",
         "_failure",
         "_forward_path",
@@ -53,6 +54,7 @@ class Transaction:
         self._sender = sender
         self._sender_route = route
         self._asked = asked
+        self._began = house.keeping.now()
         self._recipients = 0
         self._forward_path = ""  # the last one that was taken
         self._forwardings = 0
@@ -150,7 +152,15 @@ class Transaction:
         expansions = self._expansions
         try:
             self.reception = Reception(
-                house.keeping, client, self._sender, asked, groups, forward_path, expansions, visitor.may_relay
+                house.keeping,
+                client,
+                self._sender,
+                asked,
+                groups,
+                forward_path,
+                expansions,
+                visitor.may_relay,
+                self._began,
             )
         except (SpoolFull, SpoolBroken) as error:
             visitor.refused(str(error), sender=self._sender)

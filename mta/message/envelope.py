@@ -145,6 +145,11 @@ class QueueIds:
         return self._last * WORKERS + self._worker
 
 
+def first_id_at(at: float) -> int:
+    """No queue id that was made at this time, in seconds since 1970, or later, is lower."""
+    return int(at * 1_000_000) * WORKERS
+
+
 @lru_cache(maxsize=1024)
 def format_queue_id(number: int) -> str:
     """A queue id as people see it: 12 or 13 letters and digits, in order of time."""

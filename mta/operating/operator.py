@@ -3,9 +3,11 @@
 Its methods are called in threads. Each opens a desk of its own and closes it again, as the `mta` command does.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import apsw
@@ -18,9 +20,11 @@ from mta.operating.bouncing import composing
 from mta.operating.listing import queue_to_json, story_to_json
 from mta.operating.settings import settings_to_json
 from mta.spool.desk import Desk
+from mta.spool.figures import AGES
 from mta.spool.matching import Selection
-from mta.web.seams import Chosen, IOperator, NotDone, NotThere, OutOfOrder
+from mta.web.seams import Chosen, Figures, IOperator, NotDone, NotThere, OutOfOrder
 
+FRESH: Final = 2.0  # seconds for which what the metrics say of the queue is good
 MOST_COUNTED: Final = 10_000  # messages whose recipients are looked at before something is done to them
 
 
@@ -32,6 +36,8 @@ class Operator:
         """warn: is told of content that cannot be read, for a bounce."""
         self._config = config
         self._warn = warn
+        self._figures: tuple[float, Figures] | None = None
+        self._figuring = Lock()
 
     def queue(self, chosen: Chosen, state: str | None, limit: int) -> dict[str, Any]:
         """As in `IOperator`."""
@@ -83,6 +89,14 @@ class Operator:
         """As in `IOperator`."""
         raise NotDone("destinations are not told yet")
 
+    def figures(self) -> Figures:
+        """As in `IOperator`."""
+        with self._figuring:
+            if self._figures is None or time.monotonic() - self._figures[0] > FRESH:
+                with opened(self._config.spool) as desk:
+                    self._figures = time.monotonic(), _figures(desk)
+            return self._figures[1]
+
     def configuration(self) -> dict[str, Any]:
         """As in `IOperator`."""
         return settings_to_json(self._config)
@@ -100,6 +114,20 @@ def opened(folder: Path) -> Iterator[Desk]:
         raise OutOfOrder(f"the spool cannot be used: {error.strerror or error}") from error
     except apsw.Error as error:
         raise OutOfOrder(f"the spool cannot be used: {error}") from error
+
+
+def _figures(desk: Desk) -> Figures:
+    totals, found = desk.totals(), desk.figures()
+    return Figures(
+        totals.messages,
+        totals.recipients,
+        totals.octets,
+        {"ready": found.ready, "active": found.active, "deferred": found.deferred, "held": found.held},
+        dict(zip(AGES, found.older, strict=True)),
+        found.oldest,
+        found.destinations,
+        found.paused,
+    )
 
 
 def _selection(chosen: Chosen) -> Selection:

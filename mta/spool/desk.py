@@ -20,6 +20,7 @@ from mta.message.envelope import CLI_WORKER, QueueIds, format_queue_id
 from mta.spool import database, history, ledger, listing, settling, verbs
 from mta.spool.content import ContentFiles
 from mta.spool.disk import Disk, Lock
+from mta.spool.figures import Figures, figures, together
 from mta.spool.folder import Folder
 from mta.spool.history import Story
 from mta.spool.ledger import Entry
@@ -132,6 +133,12 @@ class Desk:
         with _explained():
             found = {number for one in self._drawers for number in ledger.ids(one.store, first, last, limit, gone)}
         return sorted(found)[:limit]
+
+    def figures(self) -> Figures:
+        """How much is in the queue in which state, and how old it is."""
+        with _explained():
+            now = self._now()
+            return together([figures(one.store, now, one.alive) for one in self._drawers])
 
     def held(self) -> list[Held]:
         """What is held after something was said, by destination: perhaps somebody has to mend something there."""

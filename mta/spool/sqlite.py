@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, SpoolBroken, SpoolFull
 from mta.message.envelope import QueueIds, format_queue_id
+from mta.net.measures import Measures
 from mta.spool import claims, database, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
 from mta.spool.batches import Committer, close
@@ -62,6 +63,7 @@ class SqliteSpool:
         inline: bool = False,
         floor: int = FLOOR,
         on_fatal: Task = exit_process,
+        measures: Measures | None = None,
     ) -> None:
         """now: seconds since 1970, asked from any thread. vfs: the name of the SQLite VFS to use, None for its own.
 
@@ -78,6 +80,7 @@ class SqliteSpool:
         self._inline = inline
         self._floor = floor
         self._on_fatal = on_fatal
+        self._measures = measures or Measures()
         self._files = self._folder.contents(worker)
         self._pool: ThreadPool | None = None
         self._running = 0  # things that may block and have not ended
@@ -238,7 +241,8 @@ class SqliteSpool:
             self._pool = ThreadPool(0, FILE_THREADS, "spool files")
             self._pool.start()
         committer = Committer(store, self._reopened)
-        self._writer = Writer(self._reactor, committer, self._remove, None if self._inline else self._on_fatal)
+        fatal = None if self._inline else self._on_fatal
+        self._writer = Writer(self._reactor, committer, self._remove, fatal, self._measures)
         leftovers, self._leftovers = self._leftovers, []
         self._adoption = Adoption(self._reactor, self._writer, leftovers, self._adopted)
 

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.interfaces import SpoolBroken
+from mta.net.measures import Measures
 from mta.net.poller import when_idle
 from mta.spool.batches import Batch, Committer, Operation
 from mta.spool.store import Store
@@ -57,7 +58,12 @@ class Writer:
     """The one who writes to a queue file. All methods are called in the reactor's thread."""
 
     def __init__(
-        self, reactor: IReactorTime, committer: Committer, remove: Callable[[list[int]], None], fatal: Task | None
+        self,
+        reactor: IReactorTime,
+        committer: Committer,
+        remove: Callable[[list[int]], None],
+        fatal: Task | None,
+        measures: Measures,
     ) -> None:
         """remove: what to do, in the reactor's thread, with messages whose content file may go.
 
@@ -67,6 +73,7 @@ class Writer:
         self._reactor = reactor
         self._committer = committer
         self._remove = remove
+        self._measures = measures
         self._gathered: Batch = []
         self._lengthy = False  # some of it is not brief
         self._commit_time = QUICK  # seconds that a commit is to be expected to take: until it is known, not quick
@@ -237,7 +244,9 @@ class Writer:
         """Commit what is prepared, in whichever thread, and see how long that takes."""
         begun = monotonic()
         self._committer.commit(batch)
-        self._commit_time = max(monotonic() - begun, FORGIVING * self._commit_time)
+        took = monotonic() - begun
+        self._commit_time = max(took, FORGIVING * self._commit_time)
+        self._measures.committed(took)
 
     # What follows runs in the writer's thread.
 
@@ -245,7 +254,9 @@ class Writer:
         if is_prepared:
             self._commit(batch)
         else:
+            begun = monotonic()
             self._committer.perform(batch)
+            self._measures.committed(monotonic() - begun)
         self._thread.tell(self._answer, batch, self._committer.take_removable())
 
     def _checkpoint(self) -> None:

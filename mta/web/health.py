@@ -1,4 +1,4 @@
-"""Health: /healthz, /readyz and /metrics, which need no token."""
+"""Health: /healthz and /readyz, which need no token."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,9 @@ from mta.web.exchange import Answer, Call, as_json
 from mta.web.routes import Route
 from mta.web.seams import Doubt, IRunning
 
-METRICS = "text/plain; version=0.0.4; charset=utf-8"
-
 
 def routes(running: IRunning) -> list[Route]:
     """What is open to all."""
-
-    async def metrics(call: Call) -> Answer:
-        return Answer(200, METRICS, running.metrics())
 
     async def healthz(call: Call) -> Answer:
         return _told("alive", running.ill())
@@ -22,7 +17,6 @@ def routes(running: IRunning) -> list[Route]:
         return _told("ready", running.unready())
 
     return [
-        Route("GET", "/metrics", metrics, opened=True),
         Route("GET", "/healthz", healthz, opened=True),
         Route("GET", "/readyz", readyz, opened=True),
     ]

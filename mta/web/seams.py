@@ -3,7 +3,7 @@
 Texts in exceptions are shown to who has asked, so they say what to do and hold no secrets.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from zope.interface import Interface
@@ -40,6 +40,21 @@ VERBS = ("retry", "hold", "release", "bounce", "drop")
 STATES = ("ready", "active", "deferred", "held")
 
 
+class Figures(NamedTuple):
+    """What is in the queue. states: deliveries (recipients of a message who wait together) by state. older: how many
+    of them are older than so many seconds. oldest: when the oldest message came, in seconds since 1970; None for an
+    empty queue. destinations: that something waits for; paused: of those."""
+
+    messages: int
+    recipients: int
+    octets: int
+    states: dict[str, int]
+    older: dict[float, int]
+    oldest: float | None
+    destinations: int
+    paused: int
+
+
 class IOperator(Interface):
     """What an operator sees and does. Every method is called in a thread, several may be at once, and may raise
     `NotThere`, `NotDone`, `Unusable` or `OutOfOrder`. What is answered can be written as JSON."""
@@ -64,6 +79,9 @@ class IOperator(Interface):
     def destination(name: str) -> dict[str, Any]:
         """One of them."""
 
+    def figures() -> Figures:
+        """How much is in the queue; not looked at anew more often than every few seconds."""
+
     def configuration() -> dict[str, Any]:
         """The configuration as in force. Of secrets there are the names of files, never what is in them."""
 
@@ -75,11 +93,22 @@ class Doubt(NamedTuple):
     text: str
 
 
+class Work(NamedTuple):
+    """cells: as `mta.net.measures` has them, of all processes together. begun: in seconds since 1970. workers:
+    processes that do the work, and how many there are to be. now: in seconds since 1970."""
+
+    cells: Sequence[float]
+    begun: float
+    workers: int
+    wanted: int
+    now: float
+
+
 class IRunning(Interface):
     """The running relay, asked in the reactor's thread; answers at once."""
 
-    def metrics() -> bytes:
-        """In the text format of Prometheus."""
+    def work() -> Work:
+        """What it has done so far."""
 
     def ill() -> list[Doubt]:
         """Why it cannot go on working; nothing where it is alive."""

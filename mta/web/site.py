@@ -1,4 +1,4 @@
-"""Site: twisted.web's HTTP, with bounds on connections, on what a request may have, on the time that both sides take."""
+"""Site: twisted.web's HTTP, with bounds on connections, on what a request may have, on the time that all takes."""
 
 import io
 from collections import deque
@@ -48,10 +48,13 @@ class Site(HTTPFactory):
         self.note = log
         self.channels: dict[Channel, None] = {}
         self.streams = 0
-        self.protocol = partial(Channel, self)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # type: ignore[override]
-        return None if len(self.channels) >= CONNECTIONS else super().buildProtocol(addr)  # type: ignore[return-value]
+        return None if len(self.channels) >= CONNECTIONS else super().buildProtocol(addr)
+
+    def protocol(self) -> "Channel":  # type: ignore[override]
+        """What serves one connection."""
+        return Channel(self)
 
     def log(self, request: Request) -> None:
         """No access log: what changes something is in the log of the relay."""

@@ -18,8 +18,10 @@ from twisted.logger import Logger, globalLogBeginner
 
 from mta.ground import Ground, Place
 from mta.maillog import LineWriter, Observer
+from mta.net.measures import rows
 from mta.net.poller import the_reactor
 from mta.net.tally import Tally
+from mta.noting import keep_noting
 from mta.service import CannotStart, QueueDamaged, Relay
 from mta.workers.lines import GO, Ear
 from mta.workers.orders import Orders
@@ -40,9 +42,9 @@ def spare_collector() -> None:
 
 def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     """Be a worker until told to stop. descriptors: the socket to the supervisor, whose process id is given as well; the
-    log, the orders, the tally, and a listening socket for each listener. Returns the exit status.
+    log, the orders, the tally, the measures, and a listening socket for each listener. Returns the exit status.
     """
-    line, log, written, counts, *sockets = descriptors
+    line, log, written, counts, measured, *sockets = descriptors
     os.dup2(log, 1)
     os.close(log)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8")  # what was there knows it as something else
@@ -53,12 +55,15 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     globalLogBeginner.beginLoggingTo([Observer(sink)])
     tally = Tally(counts, number, orders.workers)
     tally.clear()
-    place = Place(number, orders.workers, tuple(sockets), tally, orders.key, supervisor)
+    measures = rows(measured, orders.workers)[number]
+    measures.forget_gauges()
+    place = Place(number, orders.workers, tuple(sockets), tally, orders.key, supervisor, measures)
     with socket.socket(fileno=line) as to_supervisor:
         try:
             relay = Relay(orders.config, Ground(reactor, sink=sink, place=place))
             relay.privilegedStartService()
             relay.startService()
+            keep_noting(relay, reactor)
             sink.flush()
             spare_collector()
             _run(reactor, relay, to_supervisor)

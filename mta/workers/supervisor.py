@@ -16,6 +16,7 @@ from twisted.logger import ILogObserver
 from mta.config.model import Config
 from mta.maillog import LineWriter, MailLog, Observer
 from mta.net.held import Held, HeldTcp, HeldUnix
+from mta.net.measures import make_rows, rows
 from mta.net.tally import Tally, make_tally
 from mta.service import FAREWELL, GRACE, CannotStart, cannot_listen, open_many_files, to_twisted
 from mta.workers.family import Family
@@ -42,6 +43,8 @@ class Supervisor(MultiService):
         self._number = workers
         self._counts = make_tally(workers)
         self._tally = Tally(self._counts, 0, workers)
+        self._measured = make_rows(workers)
+        self.measures = rows(self._measured, workers)
         self._orders = Orders(config, workers, secrets.token_bytes(32)).write()
         self._held: list[Held] = []
         self._family: Family | None = None
@@ -196,7 +199,9 @@ class Supervisor(MultiService):
     def _start(self, number: int) -> Worker:
         sockets = [one.descriptors[number] for one in self._held]
         log = self._sink.shareable() if self._sink is not None else None
-        worker = self._workers[number] = self._beget().start(number, [self._orders, self._counts, *sockets], log)
+        worker = self._workers[number] = self._beget().start(
+            number, [self._orders, self._counts, self._measured, *sockets], log
+        )
         self._begun[number] = self._reactor.seconds()
         return worker
 
@@ -249,6 +254,7 @@ class Supervisor(MultiService):
     def _ended(self, worker: Worker) -> None:
         del self._workers[worker.number]
         self._tally.forget(worker.number)
+        self.measures[worker.number].forget_gauges()
         if self._is_ending:
             if self._stopped is not None and not self._workers:
                 self._stopped.callback(None)

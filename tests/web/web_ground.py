@@ -10,13 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from mta.config.reading import read_token
-from mta.web import health
+from mta.net.measures import SIZE
+from mta.net.threads import NoThreads
+from mta.web import health, metrics
 from mta.web.access import Token
 from mta.web.application import Admission, Application
+from mta.web.asking import Asking
 from mta.web.exchange import Answer, Call
 from mta.web.hosts import Hosts
 from mta.web.routes import Route
-from mta.web.seams import Doubt
+from mta.web.seams import Doubt, Figures, Work
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -28,14 +31,21 @@ class Running:
     def __init__(self) -> None:
         self.doubts: list[Doubt] = []
 
-    def metrics(self) -> bytes:
-        return b"mta_up 1\n"
+    def work(self) -> Work:
+        return Work((0.0,) * SIZE, 0.0, 1, 1, 0.0)
 
     def ill(self) -> list[Doubt]:
         return self.doubts
 
     def unready(self) -> list[Doubt]:
         return self.doubts
+
+
+class Operator:
+    """One who has an empty queue."""
+
+    def figures(self) -> Figures:
+        return Figures(0, 0, 0, {"ready": 0}, {60.0: 0}, None, 0, 0)
 
 
 class Web:
@@ -51,7 +61,10 @@ class Web:
         shown = Token(None if token is None else self.file, read_token, self.warnings.append)
         self.admission = Admission(shown, self.clock.seconds, lambda seconds: deferLater(self.clock, seconds))
         hosts = Hosts(["mx.example.org", "192.0.2.7"])
-        self.application = Application([*health.routes(self.running), *rows], self.admission, hosts)
+        self.operator = Operator()
+        self.asking = Asking(self.operator, NoThreads())
+        opened = [*health.routes(self.running), *metrics.routes(self.running, self.asking)]
+        self.application = Application([*opened, *rows], self.admission, hosts)
 
     def begin(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Deferred[Answer]:
         path, _, query = path.partition("?")

@@ -15,6 +15,7 @@ import mta.config.load
 from mta.config.load import load
 from mta.config.model import Config
 from mta.ground import Place
+from mta.net.measures import make_rows
 from mta.net.tally import make_tally
 from mta.workers.lines import LogLines
 from mta.workers.orders import Orders
@@ -128,7 +129,7 @@ def test_what_fails_unexpectedly_at_the_start_of_a_worker_is_told_and_logged(tmp
     ours, theirs = socket.socketpair()
     with ours, log.open("ab") as written:
         with theirs:
-            given = (theirs.fileno(), written.fileno(), orders, tally)
+            given = (theirs.fileno(), written.fileno(), orders, tally, make_rows(2))
             ended = subprocess.run([sys.executable, "-c", FAILS, *map(str, given)], pass_fds=given, check=False)
         said = json.loads(ours.recv(65536))
     os.close(orders)
