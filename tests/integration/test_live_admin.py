@@ -1,0 +1,118 @@
+"""The HTTP side of a running relay: what is open, what a token opens, and metrics that a real Prometheus reads."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from peers.clients import submit
+from peers.daemon import Relay, StartRelay
+from peers.ground import Loopback, free_port, tool, wait_until
+from peers.knot import Dns
+from peers.sinks import MakeSink
+from peers.web import TOKEN, Admin, Prometheus
+
+DOCUMENTED = re.compile(r"^\| `(\w+)` \|", re.M)
+METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+Started = tuple[Relay, Admin]
+
+
+@pytest.fixture
+def start_admin(make_relay: StartRelay, loopback: Loopback, tmp_path: Path) -> Callable[..., Started]:
+    """Starts a relay with an admin address; keyword arguments are keys of the configuration."""
+
+    def start(**settings: object) -> Started:
+        (tmp_path / "token").write_text(f"{TOKEN}\n")
+        address = loopback.address()
+        where = f"{address}:{free_port(address)}"
+        relay = make_relay(admin={"listen": where, "token_file": str(tmp_path / "token")}, **settings)
+        relay.start()
+        return relay, Admin(where)
+
+    return start
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_metrics_tell_what_happened_and_prometheus_understands_them(
+    workers: int,
+    start_admin: Callable[..., Started],
+    dns: Dns,
+    sink: MakeSink,
+    loopback: Loopback,
+    tmp_path: Path,
+    sender: str,
+) -> None:
+    hop = sink("mx.counted.test")
+    hop.script("RCPT", "450 4.2.1 come back later")
+    dns.zone("counted.test", f"@ MX 10 mx\nmx A {hop.address}")
+    relay, admin = start_admin(workers=workers, routes=[{"to": "no.test", "via": "550 5.7.1 not there"}])
+    prometheus = Prometheus(tmp_path, loopback.address(), admin.where)
+    prometheus.process.start()
+    try:
+        message = b"Subject: counted\r\n\r\nbody\r\n"
+        waits = submit(relay, sender, ["bob@counted.test"], message)
+        relay.wait_until_deferred(waits)
+        with pytest.raises(Exception, match="no valid recipients"):
+            submit(relay, sender, ["bob@no.test"], message)
+        relay.wait_until_gone(waits)
+        expected = {
+            "mta_accepted_messages_total": 1,
+            "mta_accepted_recipients_total": 1,
+            'mta_refused_total{reason="policy",severity="permanent"}': 1,
+            'mta_deferred_recipients_total{reason="mailbox"}': 1,
+            "mta_delivered_recipients_total": 1,
+            'mta_accepted_tls_total{version="none"}': 1,
+            'mta_attempts_tls_total{version="none"}': 2,
+            "mta_attempt_seconds_count": 2,
+            "mta_delivery_seconds_count": 1,
+            "mta_accept_seconds_count": 1,
+            "mta_queue_messages": 0,
+            "mta_workers": workers,
+            "mta_pool_resting_sessions": 1,
+        }
+
+        def differs() -> dict[str, float | None]:
+            told = admin.metrics()
+            return {name: told.get(name) for name, value in expected.items() if told.get(name) != value}
+
+        wait_until(lambda: not differs(), "the metrics tell it", pause=0.3)
+        assert admin.metrics()["mta_commit_seconds_count"] >= 3
+        prometheus.wait_for("mta_delivered_recipients_total", 1)
+        prometheus.wait_for("up", 1)
+        text = admin.ask("GET", "/metrics").body
+        command = [tool("promtool", "prometheus"), "check", "metrics"]
+        checked = subprocess.run(command, input=text, capture_output=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    finally:
+        prometheus.process.kill()
+        prometheus.process.forget()
+
+
+def test_every_metric_is_documented(start_admin: Callable[..., Started]) -> None:
+    _, admin = start_admin()
+    text = admin.ask("GET", "/metrics").body.decode()
+    told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE") and "_created" not in line}
+    assert told == set(DOCUMENTED.findall(METRICS_PAGE.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_health_is_open_and_all_else_takes_the_token(workers: int, start_admin: Callable[..., Started]) -> None:
+    relay, admin = start_admin(workers=workers)
+    stranger = Admin(admin.where, None)
+    assert stranger.ask("GET", "/healthz").json == {"status": "alive", "reasons": []}
+    assert stranger.ask("GET", "/readyz").json == {"status": "ready", "reasons": []}
+    for path in ("/", "/api/v1/queue", "/api/v1/openapi.json", "/static/x.js"):
+        assert stranger.ask("GET", path).status == 401
+    assert stranger.ask("GET", "/healthz", headers={"Host": "evil.example"}).status == 421
+    assert admin.ask("GET", "/nothing").status == 404
+    folder = relay.folder.parent / "other"
+    folder.mkdir()
+    taken = Relay(folder, relay.address, free_port(relay.address), dict(relay.settings))
+    taken.settings["listen"] = [{"address": f"{relay.address}:{free_port(relay.address)}", "tls": "none"}]
+    taken.write_configuration()
+    taken.process.start()
+    assert taken.process.wait() == 1
+    assert f"cannot listen on {admin.where} (admin.listen): Address already in use" in taken.process.output
+    taken.process.forget()
