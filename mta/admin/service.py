@@ -15,7 +15,7 @@ from mta.net import eager
 from mta.net.threads import PooledThreads
 from mta.operating.operator import Operator
 from mta.service import CannotStart, cannot_listen
-from mta.web import health, metrics
+from mta.web import api, health, metrics, openapi
 from mta.web.access import Token
 from mta.web.application import Admission, Application
 from mta.web.asking import Asking
@@ -52,7 +52,8 @@ class Admin(Service):
     @staticmethod
     def _routes(running: IRunning, asking: Asking) -> list[Route]:
         """The whole table."""
-        return [*health.routes(running), *metrics.routes(running, asking)]
+        rows = api.routes(asking)
+        return [*health.routes(running), *metrics.routes(running, asking), *rows, openapi.route(rows)]
 
     def privilegedStartService(self) -> None:
         """Listen: the port may be one that takes root."""

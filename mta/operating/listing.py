@@ -5,6 +5,7 @@ from typing import Any
 from mta.message.envelope import format_queue_id
 from mta.operating.story import accepted, ends_of
 from mta.operating.words import moment
+from mta.spool.destinations import DestinationSeen
 from mta.spool.history import Story
 from mta.spool.listing import QueuedMessage, QueuedRecipient, Totals
 
@@ -34,6 +35,12 @@ def recipient_to_json(recipient: QueuedRecipient) -> dict[str, Any]:
         "next_attempt": None if recipient.next_attempt is None else moment(recipient.next_attempt),
         "last_reply": recipient.last_reply,
     }
+
+
+def destination_to_json(one: DestinationSeen) -> dict[str, Any]:
+    """What is known of a destination; times as in `moment`."""
+    times = {"next_due": one.next_due, "paused_until": one.paused_until}
+    return {**one._asdict(), **{name: None if at is None else moment(at) for name, at in times.items()}}
 
 
 def story_to_json(story: Story, waiting: tuple[QueuedRecipient, ...]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from mta.config.model import Config
 from mta.interfaces import SpoolBroken
 from mta.message.envelope import format_queue_id
 from mta.operating.bouncing import composing
-from mta.operating.listing import queue_to_json, story_to_json
+from mta.operating.listing import destination_to_json, queue_to_json, story_to_json
 from mta.operating.settings import settings_to_json
 from mta.spool.desk import Desk
 from mta.spool.figures import AGES
 from mta.spool.matching import Selection
-from mta.web.seams import Chosen, Figures, IOperator, NotDone, NotThere, OutOfOrder
+from mta.web.seams import Chosen, Figures, IOperator, NotThere, OutOfOrder
 
 FRESH: Final = 2.0  # seconds for which what the metrics say of the queue is good
 MOST_COUNTED: Final = 10_000  # messages whose recipients are looked at before something is done to them
@@ -83,11 +83,16 @@ class Operator:
 
     def destinations(self, limit: int) -> list[dict[str, Any]]:
         """As in `IOperator`."""
-        raise NotDone("destinations are not told yet")
+        with opened(self._config.spool) as desk:
+            return [destination_to_json(one) for one in desk.destinations(limit)]
 
     def destination(self, name: str) -> dict[str, Any]:
         """As in `IOperator`."""
-        raise NotDone("destinations are not told yet")
+        with opened(self._config.spool) as desk:
+            found = desk.destination(name)
+        if found is None:
+            raise NotThere("nothing waits for such a destination, and none failed lately; `GET destinations` has names")
+        return destination_to_json(found)
 
     def figures(self) -> Figures:
         """As in `IOperator`."""

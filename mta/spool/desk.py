@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from mta.interfaces import Claim, IContent, Record, SpoolBroken
 from mta.message.envelope import CLI_WORKER, QueueIds, format_queue_id
 from mta.spool import database, history, ledger, listing, settling, verbs
 from mta.spool.content import ContentFiles
+from mta.spool.destinations import DestinationSeen, destination, destinations
+from mta.spool.destinations import together as together_seen
 from mta.spool.disk import Disk, Lock
 from mta.spool.figures import Figures, figures, together
 from mta.spool.folder import Folder
@@ -139,6 +142,24 @@ class Desk:
         with _explained():
             now = self._now()
             return together([figures(one.store, now, one.alive) for one in self._drawers])
+
+    def destinations(self, limit: int) -> list[DestinationSeen]:
+        """Destinations that something waits for or that failed lately, those with most first, up to a limit."""
+        with _explained():
+            now = self._now()
+            each = [one for drawer in self._drawers for one in destinations(drawer.store, limit, now)]
+        named: dict[str, DestinationSeen] = {}
+        for one in each:
+            named[one.name] = one if one.name not in named else together_seen(named[one.name], one)
+        return sorted(named.values(), key=lambda one: (-one.deliveries, -one.failures, one.name))[:limit]
+
+    def destination(self, name: str) -> DestinationSeen | None:
+        """What is known of one; None where nothing is."""
+        with _explained():
+            now = self._now()
+            each = [destination(drawer.store, name, now) for drawer in self._drawers]
+        found = [one for one in each if one is not None]
+        return reduce(together_seen, found) if found else None
 
     def held(self) -> list[Held]:
         """What is held after something was said, by destination: perhaps somebody has to mend something there."""

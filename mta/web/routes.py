@@ -17,7 +17,8 @@ class Route:
     """One row. pattern: a path, whose {names} each stand for one part of it ("/api/v1/messages/{id}").
 
     opened: needs no token. most: octets that the content of a request may have. about: what the description of the API
-    says of it (an operation of OpenAPI); None for what is no part of the API.
+    says of it (an operation of OpenAPI); None for what is no part of the API. within: what some of the names can stand
+    for; others can for anything.
     """
 
     method: str
@@ -26,12 +27,16 @@ class Route:
     opened: bool = False
     most: int = 1 << 20
     about: Mapping[str, Any] | None = None
+    within: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _matches: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         parts = _NAME.split(self.pattern)
-        found = [f"(?P<{part}>[^/]+)" if number % 2 else re.escape(part) for number, part in enumerate(parts)]
+        found = [f"(?P<{part}>{self._one(part)})" if at % 2 else re.escape(part) for at, part in enumerate(parts)]
         object.__setattr__(self, "_matches", re.compile("".join(found)))
+
+    def _one(self, name: str) -> str:
+        return "|".join(map(re.escape, self.within[name])) if name in self.within else "[^/]+"
 
     def names(self, path: str) -> dict[str, str] | None:
         """What its names stand for in a path; None where it is not for this path."""

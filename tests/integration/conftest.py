@@ -17,6 +17,7 @@ from peers.knot import Dns, serving
 from peers.postfix import Postfix, running_postfix
 from peers.sinks import MakeSink, Sink, Sinks, thread_of_sinks
 from peers.submission import USER, Office, Papers, open_office
+from peers.web import TOKEN, Admin, StartAdmin
 
 
 @pytest.hookimpl(wrapper=True)
@@ -148,6 +149,21 @@ def start_relay(make_relay: StartRelay) -> StartRelay:
         relay = make_relay(**settings)
         relay.start()
         return relay
+
+    return start
+
+
+@pytest.fixture
+def start_admin(make_relay: StartRelay, loopback: Loopback, tmp_path: Path) -> StartAdmin:
+    """Starts a relay with an admin address; keyword arguments are keys of the configuration."""
+
+    def start(**settings: object) -> tuple[Relay, Admin]:
+        (tmp_path / "token").write_text(f"{TOKEN}\n")
+        address = loopback.address()
+        where = f"{address}:{free_port(address)}"
+        relay = make_relay(admin={"listen": where, "token_file": str(tmp_path / "token")}, **settings)
+        relay.start()
+        return relay, Admin(where)
 
     return start
 

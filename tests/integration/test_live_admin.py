@@ -2,42 +2,24 @@
 
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from peers.clients import submit
-from peers.daemon import Relay, StartRelay
+from peers.daemon import Relay
 from peers.ground import Loopback, free_port, tool, wait_until
 from peers.knot import Dns
 from peers.sinks import MakeSink
-from peers.web import TOKEN, Admin, Prometheus
+from peers.web import Admin, Prometheus, StartAdmin
 
 DOCUMENTED = re.compile(r"^\| `(\w+)` \|", re.M)
 METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
-
-Started = tuple[Relay, Admin]
-
-
-@pytest.fixture
-def start_admin(make_relay: StartRelay, loopback: Loopback, tmp_path: Path) -> Callable[..., Started]:
-    """Starts a relay with an admin address; keyword arguments are keys of the configuration."""
-
-    def start(**settings: object) -> Started:
-        (tmp_path / "token").write_text(f"{TOKEN}\n")
-        address = loopback.address()
-        where = f"{address}:{free_port(address)}"
-        relay = make_relay(admin={"listen": where, "token_file": str(tmp_path / "token")}, **settings)
-        relay.start()
-        return relay, Admin(where)
-
-    return start
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_metrics_tell_what_happened_and_prometheus_understands_them(
     workers: int,
-    start_admin: Callable[..., Started],
+    start_admin: StartAdmin,
     dns: Dns,
     sink: MakeSink,
     loopback: Loopback,
@@ -90,7 +72,7 @@ def test_metrics_tell_what_happened_and_prometheus_understands_them(
         prometheus.process.forget()
 
 
-def test_every_metric_is_documented(start_admin: Callable[..., Started]) -> None:
+def test_every_metric_is_documented(start_admin: StartAdmin) -> None:
     _, admin = start_admin()
     text = admin.ask("GET", "/metrics").body.decode()
     told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE") and "_created" not in line}
@@ -98,7 +80,7 @@ def test_every_metric_is_documented(start_admin: Callable[..., Started]) -> None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_health_is_open_and_all_else_takes_the_token(workers: int, start_admin: Callable[..., Started]) -> None:
+def test_health_is_open_and_all_else_takes_the_token(workers: int, start_admin: StartAdmin) -> None:
     relay, admin = start_admin(workers=workers)
     stranger = Admin(admin.where, None)
     assert stranger.ask("GET", "/healthz").json == {"status": "alive", "reasons": []}

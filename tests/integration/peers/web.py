@@ -2,12 +2,13 @@
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from .daemon import Relay
 from .ground import Process, free_port, tool, wait_until
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -81,3 +82,7 @@ class Prometheus:
     def wait_for(self, query: str, value: float) -> None:
         """Wait until it knows that."""
         wait_until(lambda: self.value(query) == value, f"{query} is {value}", pause=0.1)
+
+
+StartAdmin = Callable[..., tuple[Relay, Admin]]
+"""What the fixture `start_admin` is: keyword arguments become keys of the configuration."""

@@ -1,0 +1,162 @@
+"""Schemas: what goes in and out of the API, as JSON Schema, and operations described with it (OpenAPI 3.1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from mta.web.seams import STATES, VERBS
+
+Schema = Mapping[str, Any]
+
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TIME: Final = {"type": "string", "format": "date-time", "description": "UTC, to the millisecond"}
+_MAYBE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
+WORD: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]{1,1024}$"
+_WORD: Final = {"type": "string", "pattern": WORD}
+_QUEUE_ID: Final = {"type": "string", "pattern": "^[0-9A-Za-z]{1,16}$", "examples": ["CRBHHW0X0700"]}
+
+
+def a(properties: Mapping[str, Schema], optional: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """An object."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": dict(properties), "required": required, **more}
+
+
+def many(items: Schema) -> dict[str, Any]:
+    """A list."""
+    return {"type": "array", "items": items}
+
+
+RECIPIENT: Final = a(
+    {
+        "address": _TEXT,
+        "state": {"type": "string", "description": f"{', '.join(STATES)}; or the word for how it ended"},
+        "next_attempt": _MAYBE_TIME,
+        "last_reply": _TEXT,
+    }
+)
+_KNOWN: Final[dict[str, Schema]] = {
+    "id": _QUEUE_ID,
+    "size": _COUNT,
+    "sender": {"type": "string", "description": "the reverse-path; empty for the null one"},
+    "created": _TIME,
+    "recipients": many(RECIPIENT),
+}
+QUEUE: Final = a(
+    {
+        "messages": many(a(_KNOWN)),
+        "totals": a({"messages": _COUNT, "recipients": _COUNT, "octets": _COUNT}),
+    }
+)
+MESSAGE: Final = a(
+    {
+        **_KNOWN,
+        "ended": _MAYBE_TIME,
+        "events": many(a({"time": _TIME, "event": _TEXT}, description="with details, by the kind of the event")),
+    }
+)
+CHANGE: Final = {
+    **a({"ids": {**many(_QUEUE_ID), "minItems": 1, "maxItems": 1000}, "to": _WORD, "from": _WORD,
+         "all": {"const": True}}, optional=("ids", "to", "from", "all"), additionalProperties=False),
+    "description": "which mail is meant, in one way: by ids, by to and from, or all of it",
+    "oneOf": [
+        {"required": ["ids"], "not": {"anyOf": [{"required": ["to"]}, {"required": ["from"]}, {"required": ["all"]}]}},
+        {"anyOf": [{"required": ["to"]}, {"required": ["from"]}],
+         "not": {"anyOf": [{"required": ["ids"]}, {"required": ["all"]}]}},
+        {"required": ["all"], "not": {"anyOf": [{"required": ["to"]}, {"required": ["from"]}, {"required": ["ids"]}]}},
+    ],
+}  # fmt: skip
+CHANGED: Final = a(
+    {
+        "recipients": {**_COUNT, "description": "to whose mail it was done"},
+        "active": {**_COUNT, "description": "of whom a try is under way: it is done when that has ended"},
+        "missing": {**many(_QUEUE_ID), "description": "ids that are not in the queue"},
+    }
+)
+DESTINATION: Final = a(
+    {
+        "name": _TEXT,
+        "deliveries": {**_COUNT, "description": "that wait, are being tried or are held"},
+        "held": _COUNT,
+        "active": _COUNT,
+        "next_due": _MAYBE_TIME,
+        "paused_until": _MAYBE_TIME,
+        "failures": {**_COUNT, "description": "in a row"},
+        "last_reply": _TEXT,
+    }
+)
+DESTINATIONS: Final = a({"destinations": many(DESTINATION)})
+CONFIGURATION: Final = a({"file": _TEXT, "settings": {"type": "object"}})
+PROBLEM: Final = a(
+    {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
+    optional=("detail",),
+    description="what went wrong (RFC 9457)",
+)
+
+
+class Parameter(NamedTuple):
+    """Something in a path or in a query."""
+
+    name: str
+    schema: Schema
+    about: str
+
+    def described(self, where: str) -> dict[str, Any]:
+        """As OpenAPI has it."""
+        told = {"name": self.name, "in": where, "schema": self.schema, "description": self.about}
+        return {**told, "required": True} if where == "path" or self.schema.get("x-needed") else told
+
+
+def name_in_path(name: str, about: str) -> Parameter:
+    """A word that has to be there."""
+    return Parameter(name, {**_WORD, "x-needed": True}, about)
+
+
+ID: Final = Parameter("id", _QUEUE_ID, "A queue id.")
+VERB: Final = Parameter("verb", {"enum": list(VERBS)}, "What to do.")
+TO: Final = Parameter("to", _WORD, "Only recipients of this domain, address or destination.")
+SENDER: Final = Parameter("from", _WORD, 'Only mail from this address or domain; "<>" for notices.')
+STATE: Final = Parameter("state", {"enum": list(STATES)}, "Only recipients in this state.")
+LIMIT: Final = Parameter(
+    "limit", {"type": "integer", "minimum": 0, "maximum": 10_000, "default": 100}, "How many to list; 0 for none."
+)
+
+
+class Operation(NamedTuple):
+    """What the description says of a row. answer: a schema of JSON; None where `kind` is something else."""
+
+    name: str
+    about: str
+    answer: Schema | None
+    kind: str = "application/json"
+    path: Sequence[Parameter] = ()
+    query: Sequence[Parameter] = ()
+    body: Schema | None = None
+    bodies: Mapping[str, Schema] | None = None
+    status: str = "200"
+
+    def described(self) -> dict[str, Any]:
+        """As OpenAPI has it."""
+        problem = {"$ref": "#/components/responses/Problem"}
+        told: dict[str, Any] = {
+            "operationId": self.name,
+            "summary": self.about.partition(". ")[0].rstrip("."),
+            "description": self.about,
+            "responses": {
+                self.status: {
+                    "description": "Done.",
+                    "content": {self.kind: {"schema": self.answer} if self.answer is not None else {}},
+                },
+                "default": problem,
+            },
+        }
+        parameters = [one.described("path") for one in self.path] + [one.described("query") for one in self.query]
+        if parameters:
+            told["parameters"] = parameters
+        bodies = self.bodies or ({"application/json": self.body} if self.body is not None else None)
+        if bodies:
+            told["requestBody"] = {
+                "required": True,
+                "content": {kind: {"schema": schema} for kind, schema in bodies.items()},
+            }
+        return told
