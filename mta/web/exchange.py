@@ -52,7 +52,9 @@ class Call:
     def json(self) -> Any:
         """The content as JSON. Raises `Unusable`."""
         try:
-            return json.loads(self.text() or "null")
+            found = json.loads(self.text() or "null")
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character (RFC 8259 8.2)
+            return found
         except (ValueError, RecursionError) as error:
             raise Unusable(f"the content is not JSON: {error}") from None
 

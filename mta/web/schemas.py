@@ -11,8 +11,8 @@ _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _TIME: Final = {"type": "string", "format": "date-time", "description": "UTC, to the millisecond"}
 _MAYBE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
-WORD: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]{1,1024}$"
-_WORD: Final = {"type": "string", "pattern": WORD}
+WORD: Final = r"^[^\x00-\x1f\x7f]{1,1024}$"
+_WORD: Final = {"type": "string", "pattern": WORD, "minLength": 1, "maxLength": 1024}
 _QUEUE_ID: Final = {"type": "string", "pattern": "^[0-9A-Za-z]{1,16}$", "examples": ["CRBHHW0X0700"]}
 
 

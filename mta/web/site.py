@@ -169,7 +169,7 @@ class Asked(Request):
 
     async def _serve(self, call: Call) -> None:
         answer = await self.site.application.answer(call)  # to its end, even if nobody waits for it any more
-        if call.method not in SAFE:
+        if call.method not in SAFE and answer.status < 400:
             self.site.note("admin", client=call.client or None, did=f"{call.method} {call.path}", status=answer.status)
         self.setResponseCode(answer.status)
         self.responseHeaders.setRawHeaders("Server", ["mta"])
