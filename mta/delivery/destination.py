@@ -178,6 +178,11 @@ class Destinations:
         """Is something of it in flight?"""
         return name in self._active
 
+    def window(self, name: str) -> Window | None:
+        """What is known of one; None where nothing is remembered. May be asked in any thread."""
+        one = self._active.get(name) or self._resting.get(name)
+        return None if one is None else one.window
+
     def wake(self, name: str, failures: int = 0) -> Destination:
         """The destination, from now on among the active. failures: what the spool knows, if nothing is known here."""
         one = self._active.get(name)

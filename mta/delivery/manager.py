@@ -69,6 +69,11 @@ class Manager:
         """Deliveries under way, reservations included."""
         return self._turns.in_flight
 
+    def window(self, destination: str) -> int | None:
+        """How many deliveries a destination is given at once; None where nothing is remembered of it. In any thread."""
+        window = self._destinations.window(destination)
+        return None if window is None else window.limit
+
     def start(self) -> None:
         """Begin: with what is due now, whether it was stored a minute or six days ago."""
         self._started = self._clock.seconds()

@@ -15,6 +15,8 @@ and the HTTP API answer with them, so that all three say the same.
     audit      what has become of every recipient, and whether the sums match
     failures   why mail failed, by class
     watching   what has changed between two looks at the queue
+    overview   the queue from afar, page by page, and one destination
+    console    what the pages in the browser show
     bouncing   the notices of mail that is returned
     doctor     whether this relay is ready for the world
 """

@@ -24,8 +24,8 @@
 
 Where to read on: `sqlite` translates `ISpool` into operations, `reception` gathers a message, `writer` and `batches`
 make commits of operations, `store` is a queue file, `copier` has its log copied (`copying`), `keeping claims settling
-rushing` are what workers do to it, `desk` is the operator's side with `verbs listing history ledger matching`, at a
-`pace` that lets others commit, `wishes` what an operator asks for during a try, `content` keeps octets and `spill`
+rushing` are what workers do to it, `desk` is the operator's side with `verbs listing survey history ledger matching`,
+at a `pace` that lets others commit, `wishes` what an operator asks for during a try, `content` keeps octets and `spill`
 writes the large ones, `duplicate` copies mail for trying things out, `adoption` moves what workers have left that there
 are no more, `database` opens, checks and upgrades files, `folder` says where they are, `custody` that nobody else can
 change them, `disk` is what is asked of a file system, `memory` is the twin with `memory_rows`.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import apsw
 
@@ -34,8 +34,18 @@ from mta.spool.store import Store
 
 BOUNCES = 50  # deliveries that are bounced in one transaction; composing their notices takes its time
 
+Answer = TypeVar("Answer")
 Compose = Callable[[Claim, IContent], Record]
 """Settles a claim whose wish is "bounce" and composes the notice that is owed, from the content if need be."""
+
+
+class Seat(NamedTuple):
+    """A worker's place. process: the id of the process that has it, "" where none has. totals: of its file."""
+
+    worker: int
+    process: str
+    alive: bool
+    totals: Totals
 
 
 class _Drawer(NamedTuple):
@@ -136,6 +146,24 @@ class Desk:
         with _explained():
             found = {number for one in self._drawers for number in ledger.ids(one.store, first, last, limit, gone)}
         return sorted(found)[:limit]
+
+    def ask(self, question: Callable[[Store, View], Answer]) -> list[Answer]:
+        """The answers of the workers' files to a question of `survey`, which reads no more than it has to."""
+        with _explained():
+            return [question(one.store, one.view()) for one in self._drawers]
+
+    def workers(self) -> list[Seat]:
+        """Who works on the queue, or did, and how much of it is theirs."""
+        with _explained():
+            return [
+                Seat(
+                    one.worker,
+                    self._folder.holder(one.worker) if one.alive else "",
+                    one.alive,
+                    listing.totals(one.store),
+                )
+                for one in reversed(self._drawers)
+            ]
 
     def figures(self) -> Figures:
         """How much is in the queue in which state, and how old it is."""

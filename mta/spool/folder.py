@@ -70,6 +70,14 @@ class Folder:
         lock.close()
         raise SpoolBroken(f"the spool {self.path} is in use by another relay, process {other} (queue {worker})")
 
+    def holder(self, worker: int) -> str:
+        """What the worker of a queue file has signed with: its process id, or its supervisor's."""
+        lock = self._life_lock(worker)
+        try:
+            return lock.signature()
+        finally:
+            lock.close()
+
     def hold_for_a_moment(self, worker: int) -> Lock | None:
         """Take the place of a worker that is not there; None where it is."""
         lock = self._life_lock(worker)

@@ -124,7 +124,7 @@ def queued(store: Store, selection: Selection, state: str | None, limit: int, vi
         if len(numbers) == limit:
             break
         numbers.add(number)
-    messages = (_message(store, number, selection, state, view) for number in sorted(numbers))
+    messages = (message(store, number, selection, state, view) for number in sorted(numbers))
     return [one for one in messages if one is not None]
 
 
@@ -166,16 +166,10 @@ def find(store: Store, selection: Selection, last: int, state: str | None, view:
         for after, message, destination, recipients, sender, reverse_path in rows:
             if after > last:
                 return
-            if selection.has_sender(sender, reverse_path) and _has_any(selection, destination, recipients):
+            if selection.has_sender(sender, reverse_path) and selection.has_any(destination, recipients):
                 yield after, message
         if len(rows) < CHUNK:
             return
-
-
-def _has_any(selection: Selection, destination: str, packed: str) -> bool:
-    if selection.to is None:
-        return True
-    return any(selection.has_recipient(destination, one.address) for one in recipients_from_json(packed))
 
 
 def _candidates(store: Store, selection: Selection, state: str | None, view: View) -> Iterator[int]:
@@ -191,7 +185,8 @@ def _candidates(store: Store, selection: Selection, state: str | None, view: Vie
             yield message
 
 
-def _message(store: Store, number: int, selection: Selection, state: str | None, view: View) -> QueuedMessage | None:
+def message(store: Store, number: int, selection: Selection, state: str | None, view: View) -> QueuedMessage | None:
+    """A message, with its recipients that are meant; None where there are none."""
     row = store.row(MESSAGE, (number,))
     if row is None:
         return None

@@ -6,6 +6,8 @@ The condition may find too many, never too few; what it finds is looked at again
 import json
 from typing import NamedTuple
 
+from mta.message.envelope import recipients_from_json
+
 
 class Selection(NamedTuple):
     """Deliveries that an operator means; those that all of it is true of. Without anything: all of them.
@@ -45,6 +47,12 @@ class Selection(NamedTuple):
             return True
         wanted, address = self._to_part, address.lower()
         return address.endswith(wanted) if wanted.startswith("@") else address == wanted
+
+    def has_any(self, destination: str, packed: str) -> bool:
+        """Is any recipient of a delivery meant? packed: as `delivery.recipients` has them."""
+        return self.to is None or any(
+            self.has_recipient(destination, one.address) for one in recipients_from_json(packed)
+        )
 
     @property
     def _to_part(self) -> str:
