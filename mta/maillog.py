@@ -15,7 +15,7 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
@@ -102,12 +102,17 @@ class LineWriter:
             self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         self._lines: deque[str] = deque()
         self._expected = False  # a flush is on its way, which begins by saying that it no longer is
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
 
     def __call__(self, line: str) -> None:
         self._lines.append(line)
         if not self._expected:
             self._expected = True
             (self._when_idle if get_ident() == self._home else self._from_thread)(self.flush)
+
+    def overhear(self, listener: Callable[[Sequence[str]], None]) -> None:
+        """Give all lines to somebody else, too, as they are written, some of them at a time."""
+        self._listeners.append(listener)
 
     def shareable(self) -> int | None:
         """A descriptor that other processes can write whole lines to beside us; None where only a file would do."""
@@ -133,6 +138,8 @@ class LineWriter:
         except IndexError:
             if not lines:
                 return
+        for listener in self._listeners:
+            listener(lines)
         lines.append("")
         text = "\n".join(lines)
         try:

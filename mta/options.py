@@ -12,6 +12,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
+from mta.admin.pages import Seen
 from mta.admin.running import OneProcess
 from mta.admin.service import Admin
 from mta.admin.supervised import SeveralProcesses
@@ -22,6 +23,7 @@ from mta.ground import Ground
 from mta.maillog import LineWriter
 from mta.net.poller import the_reactor
 from mta.service import CannotStart, Relay
+from mta.web.console.watch import Watch
 from mta.workers.process import spare_collector
 from mta.workers.supervisor import Supervisor, workers_of
 
@@ -120,7 +122,7 @@ def makeService(options: Options) -> IService:
         else:
             service = StartedSupervisor(config, reactor, sink, workers)
         if config.admin.listen is not None:
-            _admin(service, config, reactor).setServiceParent(service)
+            _admin(service, config, reactor, sink).setServiceParent(service)
     except CannotStart as error:
         sys.stderr.write(f"mta: {error}\n")
         raise SystemExit(1) from None
@@ -128,11 +130,25 @@ def makeService(options: Options) -> IService:
     return service
 
 
-def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: Any) -> Admin:
+def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: Any, sink: LineWriter | None) -> Admin:
     """What answers at `admin.listen`."""
+    watch = Watch(reactor.seconds, _scope(service, sink))
+    if sink is not None:
+        sink.overhear(watch)
     if isinstance(service, StartedRelay):
-        return Admin(config, reactor, OneProcess(service, reactor), service.log.event)
-    return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event)
+        seen = Seen(watch, service.manager.window)
+        return Admin(config, reactor, OneProcess(service, reactor), service.log.event, seen)
+    seen = Seen(watch, lambda destination: None)
+    return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event, seen)
+
+
+def _scope(service: StartedRelay | StartedSupervisor, sink: LineWriter | None) -> str:
+    """Which lines of the log come by here, where not all of them do."""
+    if sink is None:
+        return "that come by here (none, as another program has the log)"
+    if isinstance(service, StartedSupervisor) and sink.shareable() is not None:
+        return "of the supervisor (workers write into the file themselves)"
+    return ""
 
 
 def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:

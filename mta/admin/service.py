@@ -8,6 +8,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 
+from mta.admin.pages import Seen, pages
 from mta.config.model import Config
 from mta.config.reading import read_token
 from mta.maillog import Log
@@ -33,8 +34,8 @@ _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared
 class Admin(Service):
     """The admin address of a relay, as a part of its service."""
 
-    def __init__(self, config: Config, reactor: Any, running: IRunning, log: Log) -> None:
-        """Raises `CannotStart`."""
+    def __init__(self, config: Config, reactor: Any, running: IRunning, log: Log, seen: Seen) -> None:
+        """seen: what pages show that is known to this process. Raises `CannotStart`."""
         self._reactor = reactor
         self._address = config.admin.listen
         self._log = log
@@ -44,9 +45,11 @@ class Admin(Service):
         except ValueError as error:
             raise CannotStart(f"{config.admin.token_file} {error} (admin.token_file)") from error
         self._threads = PooledThreads(reactor, "operator", AT_ONCE, LINE)
-        asking = Asking(Operator(config, lambda text: log("alarm", why=text)), self._threads)
+        operator = Operator(config, lambda text: log("alarm", why=text))
+        asking = Asking(operator, self._threads)
         admission = Admission(token, reactor.seconds, self._wait)
-        application = Application(self._routes(running, asking), admission, _hosts(config))
+        rows = [*self._routes(running, asking), *pages(config, operator, seen, self._threads, reactor)]
+        application = Application(rows, admission, _hosts(config))
         self.site = Site(reactor, application, self._threads, log)
 
     @staticmethod

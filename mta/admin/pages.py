@@ -1,0 +1,39 @@
+"""Pages: the console of a relay, joined to its configuration, its queue, and what this process knows."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mta.config.model import Config
+from mta.net.threads import Threads
+from mta.operating import words
+from mta.operating.console import Console
+from mta.web.console.seams import Advice
+from mta.web.console.table import routes
+from mta.web.console.watch import Watch
+from mta.web.routes import Route
+
+
+class Seen(NamedTuple):
+    """What is known to this process. window: how many deliveries a destination is given at once; None for not known."""
+
+    watch: Watch
+    window: Callable[[str], int | None]
+
+
+def pages(config: Config, operator: Any, seen: Seen, threads: Threads, reactor: Any) -> list[Route]:
+    """All routes of the console. operator: an `IOperator`."""
+    return routes(
+        Console(config, seen.window, reactor.seconds),
+        operator,
+        _advice(config),
+        seen.watch,
+        threads,
+        reactor,
+        config.hostname,
+        {"moment": words.moment, "span": words.span, "size": words.size},
+    )
+
+
+def _advice(config: Config) -> Advice:
+    """Who can be asked."""
+    return Advice()
