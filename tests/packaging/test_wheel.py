@@ -50,16 +50,17 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-def test_the_wheel_holds_the_program_its_plugin_and_its_schema_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_program_its_plugin_and_its_files_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if name.startswith("twisted/")} == {"twisted/plugins/mta_plugin.py"}
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mta", "twisted"}
     source = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "mta").rglob("*")
-        if path.suffix in (".py", ".sql", ".typed") and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert any(name.startswith("mta/spool/schema/") and name.endswith(".sql") for name in source)
+    assert {"mta/web/templates/base.html", "mta/web/static/vendor/htmx.min.js", "mta/web/static/console.css"} <= source
     assert {name for name in names if name.startswith("mta/")} == source
 
 
