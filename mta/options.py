@@ -132,7 +132,7 @@ def makeService(options: Options) -> IService:
 
 def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: Any, sink: LineWriter | None) -> Admin:
     """What answers at `admin.listen`."""
-    watch = Watch(reactor.seconds, _scope(service, sink))
+    watch = Watch(_scope(service, sink))
     if sink is not None:
         sink.overhear(watch)
     if isinstance(service, StartedRelay):

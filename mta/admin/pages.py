@@ -7,6 +7,7 @@ from mta.config.model import Config
 from mta.net.threads import Threads
 from mta.operating import words
 from mta.operating.console import Console
+from mta.web.console.rates import Rates
 from mta.web.console.seams import Advice
 from mta.web.console.table import routes
 from mta.web.console.watch import Watch
@@ -20,13 +21,14 @@ class Seen(NamedTuple):
     window: Callable[[str], int | None]
 
 
-def pages(config: Config, operator: Any, seen: Seen, threads: Threads, reactor: Any) -> list[Route]:
+def pages(config: Config, operator: Any, seen: Seen, rates: Rates, threads: Threads, reactor: Any) -> list[Route]:
     """All routes of the console. operator: an `IOperator`."""
     return routes(
         Console(config, seen.window, reactor.seconds),
         operator,
         _advice(config),
         seen.watch,
+        rates,
         threads,
         reactor,
         config.hostname,

@@ -6,7 +6,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 
 from mta.admin.pages import Seen, pages
 from mta.config.model import Config
@@ -20,6 +20,7 @@ from mta.web import api, health, metrics, openapi
 from mta.web.access import Token
 from mta.web.application import Admission, Application
 from mta.web.asking import Asking
+from mta.web.console.rates import OFTEN, Rates
 from mta.web.hosts import Hosts
 from mta.web.routes import Route
 from mta.web.seams import IRunning
@@ -48,7 +49,10 @@ class Admin(Service):
         operator = Operator(config, lambda text: log("alarm", why=text))
         asking = Asking(operator, self._threads)
         admission = Admission(token, reactor.seconds, self._wait)
-        rows = [*self._routes(running, asking), *pages(config, operator, seen, self._threads, reactor)]
+        rates = Rates(lambda: running.work().cells, reactor.seconds)
+        self._looking = LoopingCall(rates.look)
+        self._looking.clock = reactor
+        rows = [*self._routes(running, asking), *pages(config, operator, seen, rates, self._threads, reactor)]
         application = Application(rows, admission, _hosts(config))
         self.site = Site(reactor, application, self._threads, log)
 
@@ -66,6 +70,7 @@ class Admin(Service):
     def startService(self) -> None:
         """Listen, unless that has been done. Raises `CannotStart`."""
         self._bind()
+        self._looking.start(OFTEN)
         super().startService()
 
     def stopService(self) -> "Deferred[None]":
@@ -73,6 +78,8 @@ class Admin(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._looking.running:
+            self._looking.stop()
         port, self._port = self._port, None
         if port is not None and (stopped := port.stopListening()) is not None:
             await stopped

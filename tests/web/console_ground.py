@@ -16,10 +16,12 @@ from web_ground import TOKEN, Web
 from mta.config.load import load
 from mta.interfaces import Claim, Pause, Record, Waiting
 from mta.message.timeline import Event
+from mta.net.measures import Measures
 from mta.net.threads import NoThreads
 from mta.operating import words
 from mta.operating.console import Console
 from mta.operating.operator import Operator
+from mta.web.console.rates import Rates
 from mta.web.console.seams import Advice
 from mta.web.console.table import routes
 from mta.web.console.watch import Watch
@@ -42,9 +44,13 @@ class Ground:
         self.config = load(folder / "mta.yml")
         self.warnings: list[str] = []
         operator = Operator(self.config, self.warnings.append)
-        self.watch = Watch(self.clock.seconds)
+        self.watch = Watch()
+        self.measures = Measures()
+        self.rates = Rates(lambda: self.measures.cells, self.clock.seconds)
         console = Console(self.config, lambda name: None, self.clock.seconds)
-        rows = routes(console, operator, advice, self.watch, NoThreads(), self.clock, "mail.example.org", WORDS)
+        rows = routes(
+            console, operator, advice, self.watch, self.rates, NoThreads(), self.clock, "mail.example.org", WORDS
+        )
         self.web = Web(folder, rows)
         self._cookie = {"cookie": self.web.log_in().headers["Set-Cookie"].partition(";")[0]}
         self.csrf = re.findall(r'name="csrf" value="([^"]+)"', self.page("/queue"))[0]

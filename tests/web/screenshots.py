@@ -17,7 +17,7 @@ PICTURES = (  # name, path, colours, width, height
     ("overview", "/", "light", 1080, 860),
     ("overview-dark", "/", "dark", 1080, 860),
     ("queue", "/queue", "light", 1080, 640),
-    ("message", "MESSAGE", "light", 1080, 760),
+    ("message", "MESSAGE", "light", 1080, 720),
     ("destination", "DESTINATION", "light", 1080, 640),
     ("queue-phone", "/queue", "light", 380, 780),
 )

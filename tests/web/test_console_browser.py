@@ -35,7 +35,7 @@ def test_each_page_is_sound_on_screens_and_phones_in_the_light_and_in_the_dark(t
     there.relay.wait_until_deferred(kept[1])
 
     def look_at_all(browser: Any) -> None:
-        # Names and structure are the same in the dark, colours are not; the pages with all of those are looked at twice.
+        # Names and structure are the same in the dark, colours are not; those with all of them are looked at twice.
         for context, rules in ({"color_scheme": "light"}, ()), ({"color_scheme": "dark", **PHONE}, ("color-contrast",)):
             colourful = ("/", "/queue", f"/message/{kept[0]}")
             look = Looking(browser, there.url, **context)

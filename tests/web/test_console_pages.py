@@ -45,17 +45,28 @@ def test_the_overview_counts_by_state_age_and_destination(ground: Ground) -> Non
     assert "Worker" in text and "running" in text
 
 
-def test_the_rates_are_of_the_log(ground: Ground) -> None:
-    ground.watch(["2026-11-23T08:13:51.886Z X received size=1", '{"time": "x", "id": "Y", "event": "delivered"}'] * 2)
+def test_the_rates_are_what_was_counted_minute_by_minute(ground: Ground) -> None:
+    count = ground.measures
+    count.accepted(0.1, 7, 100, "")  # before anybody looked: of no minute
+    ground.rates.look()
+    count.accepted(0.1, 2, 100, "")
+    count.delivered(1, 0.5)
+    count.deferred("4.2.0")
+    ground.rates.look()
     ground.clock.advance(60)
-    ground.watch(["2026-11-23T08:14:51.886Z X received size=1", "no event at all", ""])
-    counts = ground.watch.counts()
-    assert counts["received"][-2:] == [2, 1] and counts["delivered"][-2:] == [2, 0]
+    count.accepted(0.1, 1, 100, "")
+    count.failed("5.1.1", False)
+    count.refused(550, "5.7.1")
+    ground.rates.look()
+    counts = {word: numbers[-2:] for word, numbers in ground.rates.counts().items()}
+    assert counts == {"accepted": [2, 1], "delivered": [1, 0], "deferred": [1, 0], "failed": [0, 1], "refused": [0, 1]}
+    assert "accepted 2 2 3" in text_of(ground.page("/"))
     ground.clock.advance(59 * 60)
-    assert sum(ground.watch.counts()["received"]) == 1
+    assert sum(ground.rates.counts()["accepted"]) == 1, "also where nobody has looked since"
+    ground.rates.look()
     ground.clock.advance(1e9)
-    assert sum(ground.watch.counts()["received"]) == 0
-    assert len(ground.watch.counts()["received"]) == 60
+    assert {len(numbers) for numbers in ground.rates.counts().values()} == {60}
+    assert sum(ground.rates.counts()["accepted"]) == 0
 
 
 def test_pages_leave_nothing_out_and_show_nothing_twice(monkeypatch: pytest.MonkeyPatch, ground: Ground) -> None:

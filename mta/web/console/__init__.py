@@ -8,7 +8,8 @@ advising   the pages of who is asked: explain, doctor, audit
 errands    what takes longer than a page may
 deeds      what forms do to mail, and what is asked first
 live       events for pages that are open
-watch      the last lines of the log, and how often what happened in the last hour
+watch      the last lines of the log
+rates      how many came to what in each minute of the last hour
 filters    what of the queue is meant, and the addresses of its pages
 rendering  the templates; everything that is shown is escaped and made visible here
 shapes     what the small charts are made of

@@ -9,7 +9,6 @@ from mta.web.console import shapes
 from mta.web.console.deeds import said_by
 from mta.web.console.filters import Filter, one
 from mta.web.console.showing import Showing
-from mta.web.console.watch import EVENTS
 from mta.web.exchange import Answer, Call, redirect
 from mta.web.routes import Route
 from mta.web.seams import NotThere, Unusable
@@ -18,7 +17,6 @@ PAGE: Final = 100  # messages
 ALARMS: Final = 3  # lines of the log that are alarms, the last ones
 SHOWN: Final = 300  # lines of the log
 _AGES: Final = ("", "", "deferred", "deferred", "failed")  # how ages are coloured, the youngest first
-_WORDS: Final = {"received": "accepted"}  # what an event of the log is called on pages
 
 
 def routes(showing: Showing) -> list[Route]:
@@ -127,23 +125,22 @@ def number_of(text: str) -> int:
 
 def _rates(showing: Showing) -> dict[str, Any]:
     """The last hour, for a chart and for people who read numbers."""
-    counts = showing.watch.counts()
+    counts = showing.rates.counts()
     most = max(max(numbers) for numbers in counts.values())
     series = [
         {
-            "word": _WORDS.get(event, event),
-            "numbers": counts[event],
-            "points": shapes.line(counts[event], most),
-            "last": counts[event][-2],
-            "total": sum(counts[event]),
-            "most": max(counts[event]),
+            "word": word,
+            "numbers": numbers,
+            "points": shapes.line(numbers, most),
+            "last": numbers[-2],
+            "total": sum(numbers),
+            "most": max(numbers),
         }
-        for event in EVENTS
+        for word, numbers in counts.items()
     ]
     return {
         "series": series,
         "most": most,
-        "scope": showing.watch.scope,
         "step": 60,
         "end": int(showing.now() // 60) * 60,
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mta.net.threads import Busy, Threads
+from mta.web.console.rates import Rates
 from mta.web.console.rendering import Rendering
 from mta.web.console.watch import Watch
 from mta.web.exchange import HTML, Answer, Call
@@ -29,6 +30,7 @@ class Showing:
     rendering: Rendering
     console: Any  # an IConsole
     watch: Watch
+    rates: Rates
     threads: Threads
     now: Callable[[], float]
 

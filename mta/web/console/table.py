@@ -7,6 +7,7 @@ from typing import Any, Final
 from mta.net.threads import Threads
 from mta.web.console import advising, deeds, files, live, pages
 from mta.web.console.errands import Errands
+from mta.web.console.rates import Rates
 from mta.web.console.rendering import Rendering
 from mta.web.console.seams import Advice
 from mta.web.console.showing import Showing
@@ -29,6 +30,7 @@ def routes(
     operator: Any,
     advice: Advice,
     watch: Watch,
+    rates: Rates,
     threads: Threads,
     clock: Any,
     hostname: str,
@@ -41,7 +43,7 @@ def routes(
         if path not in ("/explain", "/doctor", "/audit") or getattr(advice, path[1:]) is not None
     ]
     rendering = Rendering(words, {"pages": menu, "hostname": hostname, "version": version("mta")})
-    showing = Showing(rendering, console, watch, threads, clock.seconds)
+    showing = Showing(rendering, console, watch, rates, threads, clock.seconds)
     return [
         *pages.routes(showing),
         *advising.routes(showing, advice, Errands(threads, clock.seconds)),
