@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from mta.config.model import Config
 from mta.net.threads import Threads
 from mta.operating import words
+from mta.operating.advising import Adviser
 from mta.operating.console import Console
 from mta.web.console.rates import Rates
 from mta.web.console.seams import Advice
@@ -21,21 +22,26 @@ class Seen(NamedTuple):
     window: Callable[[str], int | None]
 
 
-def pages(config: Config, operator: Any, seen: Seen, rates: Rates, threads: Threads, reactor: Any) -> list[Route]:
-    """All routes of the console. operator: an `IOperator`."""
+def pages(
+    config: Config,
+    operator: Any,
+    adviser: Adviser,
+    seen: Seen,
+    rates: Rates,
+    threads: Threads,
+    errands: Threads,
+    reactor: Any,
+) -> list[Route]:
+    """All routes of the console. operator: an `IOperator`. errands: where what takes long is done."""
     return routes(
         Console(config, seen.window, reactor.seconds),
         operator,
-        _advice(config),
+        Advice(explain=adviser.explain, audit=adviser.audit),
         seen.watch,
         rates,
         threads,
+        errands,
         reactor,
         config.hostname,
         {"moment": words.moment, "span": words.span, "size": words.size},
     )
-
-
-def _advice(config: Config) -> Advice:
-    """Who can be asked."""
-    return Advice()

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
@@ -14,6 +14,7 @@ from mta.config.reading import read_token
 from mta.maillog import Log
 from mta.net import eager
 from mta.net.threads import PooledThreads
+from mta.operating.advising import Adviser
 from mta.operating.operator import Operator
 from mta.service import CannotStart, cannot_listen
 from mta.web import api, health, metrics, openapi
@@ -28,6 +29,7 @@ from mta.web.site import Site
 
 AT_ONCE: Final = 4  # calls of the operator's that are under way
 LINE: Final = 64  # and that wait for one
+ERRANDS: Final = 2  # pieces of work that take long and are under way, and that wait
 
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with
 
@@ -52,7 +54,10 @@ class Admin(Service):
         rates = Rates(lambda: running.work().cells, reactor.seconds)
         self._looking = LoopingCall(rates.look)
         self._looking.clock = reactor
-        rows = [*self._routes(running, asking), *pages(config, operator, seen, rates, self._threads, reactor)]
+        self._adviser = Adviser(config, reactor.seconds)
+        self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
+        console = pages(config, operator, self._adviser, seen, rates, self._threads, self._errands, reactor)
+        rows = [*self._routes(running, asking), *console]
         application = Application(rows, admission, _hosts(config))
         self.site = Site(reactor, application, self._threads, log)
 
@@ -84,7 +89,8 @@ class Admin(Service):
         if port is not None and (stopped := port.stopListening()) is not None:
             await stopped
         self.site.close()
-        await self._threads.stop()
+        self._adviser.stop()
+        await gatherResults([self._threads.stop(), self._errands.stop()])
         super().stopService()
 
     def _bind(self) -> None:

@@ -16,6 +16,7 @@ and the HTTP API answer with them, so that all three say the same.
     failures   why mail failed, by class
     watching   what has changed between two looks at the queue
     overview   the queue from afar, page by page, and one destination
+    advising   what the console asks as the command does
     console    what the pages in the browser show
     bouncing   the notices of mail that is returned
     doctor     whether this relay is ready for the world

@@ -84,7 +84,7 @@ class Operator:
     def destinations(self, limit: int) -> list[dict[str, Any]]:
         """As in `IOperator`."""
         with opened(self._config.spool) as desk:
-            return [destination_to_json(one) for one in desk.destinations(limit)]
+            return [destination_to_json(one) for one in desk.destinations_seen(limit)]
 
     def destination(self, name: str) -> dict[str, Any]:
         """As in `IOperator`."""

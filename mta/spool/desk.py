@@ -171,7 +171,7 @@ class Desk:
             now = self._now()
             return together([figures(one.store, now, one.alive) for one in self._drawers])
 
-    def destinations(self, limit: int) -> list[DestinationSeen]:
+    def destinations_seen(self, limit: int) -> list[DestinationSeen]:
         """Destinations that something waits for or that failed lately, those with most first, up to a limit."""
         with _explained():
             now = self._now()

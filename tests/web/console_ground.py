@@ -49,7 +49,16 @@ class Ground:
         self.rates = Rates(lambda: self.measures.cells, self.clock.seconds)
         console = Console(self.config, lambda name: None, self.clock.seconds)
         rows = routes(
-            console, operator, advice, self.watch, self.rates, NoThreads(), self.clock, "mail.example.org", WORDS
+            console,
+            operator,
+            advice,
+            self.watch,
+            self.rates,
+            NoThreads(),
+            NoThreads(),
+            self.clock,
+            "mail.example.org",
+            WORDS,
         )
         self.web = Web(folder, rows)
         self._cookie = {"cookie": self.web.log_in().headers["Set-Cookie"].partition(";")[0]}

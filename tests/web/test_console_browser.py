@@ -166,6 +166,34 @@ def test_as_a_new_user_would(there: World, sitting: Sitting) -> None:
     sitting(walk)
 
 
+def test_advice_is_of_this_relay(there: World, sitting: Sitting) -> None:
+    kept = fill(there, [("grace@down.test", "alice@example.org", b"")])[0]
+    there.relay.wait_until_deferred(kept)
+
+    def ask(browser: Any) -> None:
+        look = Looking(browser, there.url)
+        look.with_axe()
+        look.log_in()
+        page = look.open("/explain")
+        page.get_by_label("To", exact=True).fill("grace@down.test")
+        page.get_by_role("button", name="Explain").click()
+        page.get_by_text("to down.test").first.wait_for()
+        text = page.locator("main").inner_text()
+        assert "mta.yml:" in text and "waiting" in text and "451 4.4.1 connection refused" in text
+        assert look.violations() == []
+        page.get_by_label("Client").fill("nobody")
+        page.get_by_role("button", name="Explain").click()
+        page.get_by_role("alert").wait_for()
+        assert look.violations() == []
+        page = look.open("/audit")
+        page.get_by_role("button", name="Add up").click()
+        page.get_by_text("The sums match").wait_for()
+        assert look.violations() == []
+        assert look.wrong == []
+
+    sitting(ask)
+
+
 def test_a_page_that_is_open_follows_the_queue(there: World, sitting: Sitting) -> None:
     def watch(browser: Any) -> None:
         look = Looking(browser, there.url)

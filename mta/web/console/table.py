@@ -32,11 +32,14 @@ def routes(
     watch: Watch,
     rates: Rates,
     threads: Threads,
+    errands: Threads,
     clock: Any,
     hostname: str,
     words: Mapping[str, Callable[..., str]],
 ) -> list[Route]:
-    """Of an `IConsole`, an `IOperator`, who is asked for advice, and an `IReactorTime`. words: as in `Rendering`."""
+    """Of an `IConsole`, an `IOperator`, who is asked for advice, and an `IReactorTime`. errands: where what takes long
+    is done. words: as in `Rendering`.
+    """
     menu = [
         (path, name)
         for path, name in MENU
@@ -46,7 +49,7 @@ def routes(
     showing = Showing(rendering, console, watch, rates, threads, clock.seconds)
     return [
         *pages.routes(showing),
-        *advising.routes(showing, advice, Errands(threads, clock.seconds)),
+        *advising.routes(showing, advice, Errands(errands, clock.seconds)),
         *deeds.routes(showing, operator),
         *live.routes(watch, clock),
         *files.routes(),

@@ -1,0 +1,72 @@
+"""Advising: what the console asks that the `mta` command asks as well: explain and audit, each as its JSON.
+
+Called in threads. What takes long ends early where the relay is being stopped.
+"""
+
+import time
+from collections.abc import Callable
+from random import Random
+from threading import Event
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mta.config.model import Config
+from mta.config.problems import ConfigError
+from mta.ground import blocking_resolver
+from mta.operating.asking import ask
+from mta.operating.audit import audit
+from mta.operating.explain import Explainer, Explanation
+from mta.operating.explained import explanation_to_json
+from mta.operating.operator import opened
+from mta.parts import finder
+from mta.web.seams import NotDone, Unusable
+
+
+class Adviser:
+    """Of one relay."""
+
+    def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._now = now
+        self._stopping = Event()
+
+    def stop(self) -> None:
+        """Let what is under way end soon."""
+        self._stopping.set()
+
+    def explain(self, address: str, sender: str, client: str) -> dict[str, Any]:
+        """What would become of a mail, as `mta explain --json` prints it; "" for a usual sender or client."""
+        config, now = self._config, self._now()
+        try:
+            question = ask(config, address, sender or None, client or None)
+        except ValueError as error:
+            raise Unusable(str(error)) from None
+        except ConfigError as error:
+            raise NotDone(str(error)) from None
+        finding = finder(config, blocking_resolver(config, now), Random())
+        with opened(config.spool) as desk:
+            explaining = Explainer(config).explain(question, finding, now, desk.outlook)
+            return explanation_to_json(_at_once(Deferred.fromCoroutine(explaining)))
+
+    def audit(self, seconds: float) -> dict[str, Any]:
+        """What has become of what came in for so many seconds, as `mta audit --json` prints it."""
+        now = self._now()
+        with opened(self._config.spool) as desk:
+            return audit(desk, now - seconds, now, self._config.history, self._go_on).to_json()
+
+    def _go_on(self, *_: object) -> None:
+        """Raises `NotDone` where the relay is being stopped."""
+        if self._stopping.is_set():
+            raise NotDone("the relay is being stopped")
+
+
+def _at_once(explaining: "Deferred[Explanation]") -> Explanation:
+    """What has been found out: nothing was left to wait for, as the resolver waits itself."""
+    results: list[Explanation | Failure] = []
+    explaining.addBoth(results.append)
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
