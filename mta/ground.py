@@ -67,7 +67,8 @@ class Ground:
 
     sink: where the lines of the log go; None for Twisted's own log. vfs: the name of the SQLite VFS under the queue
     file. inline: no threads. resolver: makes whoever asks the DNS. poll: seconds between two looks whether an operator
-    has changed something in the queue. place: beside whom it stands.
+    has changed something in the queue; drop: likewise in the drop folder, 0 for no such folder. place: beside whom it
+    stands.
     """
 
     reactor: Any
@@ -78,4 +79,5 @@ class Ground:
     inline: bool = False
     resolver: Callable[[Any, Config], IResolver] = threaded_resolver
     poll: float = 1.0
+    drop: float = 1.0
     place: Place = field(default_factory=Place)

@@ -233,6 +233,59 @@ class ISpool(Interface):
         """Remove timelines that ended before a time, up to 1,000 rows of them; how many rows, 0 when none is left."""
 
 
+class NotMail(Exception):
+    """What somebody has left in the drop folder cannot be taken for mail; the text says why."""
+
+
+class Found(NamedTuple):
+    """What a look into the drop folder has found.
+
+    names: of files to take up, in turns: one of each user, then another. strange: what is no such file. more: there
+    was more than there is room for in one round.
+    """
+
+    names: list[str]
+    strange: list[str]
+    more: bool = False
+
+
+class IHanded(Interface):
+    """A file that a user of this machine has left, open."""
+
+    uid: int = Attribute("whose it is, by number")
+    user: str = Attribute("whose it is, by a name that can stand anywhere")
+    size: int = Attribute("octets")
+    changed: float = Attribute("when it was written, in seconds since 1970")
+
+    def read(octets: int) -> bytes:
+        """The next octets, up to so many; b"" at its end. Raises `NotMail` where it has been changed meanwhile."""
+
+    def close() -> None:
+        """Let go of it."""
+
+
+class IDropFolder(Interface):
+    """Where users leave mail while nobody is there to take it. All of it may wait for the disk, or raise `OSError`."""
+
+    def prepare() -> str:
+        """Have the folder be there. Why it is of no use, for people; "" where it is."""
+
+    def version() -> int:
+        """It changes when something is put there, or taken away."""
+
+    def look(passed_over: Collection[str]) -> Found:
+        """What lies there, but for these names."""
+
+    def open(name: str) -> IHanded:
+        """Open a file. Raises `NotMail`."""
+
+    def remove(name: str) -> None:
+        """Remove a file whose mail is kept elsewhere now; that it has gone already is no error."""
+
+    def put_aside(name: str) -> str:
+        """Have it out of the way, for somebody to look at; what was done, for people."""
+
+
 class IDispatcher(Interface):
     """Who tries deliveries at once. Reception asks before it stores, so that storing and claiming are one write."""
 

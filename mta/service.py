@@ -32,6 +32,7 @@ from mta.delivery.notifier import Notifier
 from mta.delivery.turns import Bounds
 from mta.ground import Ground
 from mta.inbound.door import Doorkeeper, DoorLimits
+from mta.inbound.dropping import Dropping
 from mta.inbound.house import House
 from mta.inbound.listener import Listener, ListenerFactory
 from mta.inbound.proxy import Porch
@@ -46,6 +47,7 @@ from mta.policy.addressing import Addressing
 from mta.policy.retry import deadline
 from mta.policy.routing import Via
 from mta.policy.window import WindowLimits, pauses_within
+from mta.spool.drop import DropFolder
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.writer import exit_process
 from mta.transports.connector import Connector
@@ -147,6 +149,9 @@ class Relay(MultiService):
             checks=checks,
         )
         self._listeners = [self._listener(number, entry) for number, entry in enumerate(config.listen)]
+        manners = Manners(message_size=limits.message_size, recipients=limits.recipients)
+        drop = DropFolder(config.spool)
+        self._dropping = Dropping(drop, self._house, manners, reactor, self._in_thread, ground.drop)
         self._renewal = LoopingCall(self._renew)
         self._tickets = LoopingCall(self._renew_tickets)
         self._renewal.clock = self._tickets.clock = reactor
@@ -185,6 +190,8 @@ class Relay(MultiService):
             self._renewal.start(RENEWAL, now=False)
             self._tickets.start(TICKETS, now=False)
         found = {"queued": recovered.messages, "unknown": recovered.unknown}
+        if self._ground.drop and not self._ground.place.number:
+            self._dropping.start()
         self.log.event("started", hostname=self.config.hostname, worker=self._ground.place.mark(), **found)
         super().startService()
 
@@ -202,7 +209,7 @@ class Relay(MultiService):
                 call.stop()
         self._porch.close()
         await gatherResults([listener.close() for listener in self._listeners])
-        ends = [self.door.close(GRACE), self.manager.stop(GRACE)]
+        ends = [self.door.close(GRACE), self.manager.stop(GRACE), Deferred.fromCoroutine(self._dropping.stop())]
         if self._authentication is not None:
             ends.append(self._authentication.stop())  # at once, since the door waits for those who log in
         await gatherResults(ends)

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "audit": ("audit", "Say what has become of all mail, and whether the sums match."),
     "account": ("account", "Who may log in here: add, remove or list accounts."),
     "completion": ("completion", "Print what makes a shell complete all this."),
+    "sendmail": ("sendmail", "Send a message as sendmail(8) does, for programs of this machine."),
     "sink": ("sink", "A toy next hop that prints what it gets."),
 }
 

@@ -25,8 +25,14 @@ class Recipient(NamedTuple):
     original: str = ""
 
 
+DROP = "drop"  # in the place of a client's address: the drop folder of this machine
+
+
 class Client(NamedTuple):
     """Who handed the message over: address without port, what it called itself, and how it spoke (RFC 3848, 6531).
+
+    Of a user of this machine who left it in the drop folder the address is `DROP`, what it called itself "uid 1000",
+    and login the user's name.
 
     login: the account that it had logged in with, "" for none. tls: protocol and cipher, "TLSv1.3
     TLS_AES_256_GCM_SHA384"; "" in the clear.

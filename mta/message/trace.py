@@ -4,7 +4,7 @@ import re
 from email.utils import formatdate
 from functools import lru_cache
 
-from mta.message.envelope import Client, format_queue_id
+from mta.message.envelope import DROP, Client, format_queue_id
 
 _HELO = re.compile(r"[A-Za-z0-9._-]{1,255}\Z|\[[0-9A-Za-z.:]{1,64}\]\Z")
 _FOLD_AT = 78
@@ -33,10 +33,10 @@ def received_field(hostname: str, client: Client, number: int, forward_path: str
     forward_path: "" where there are several, since it would tell each recipient of the others (RFC 5321 7.6). What
     the client called itself is given only where it has the form of a name.
     """
-    name = client.helo if _HELO.match(client.helo) else "unknown"
-    literal = address_literal(client.address)
-    origin = f"from {name} ({literal})" if literal else f"from {name}"
-    lines = [f"Received: {origin}", f"\tby {hostname} with {client.protocol} id {format_queue_id(number)}"]
+    if client.address == DROP:
+        lines = [f"Received: by {hostname} (from {client.helo}, {client.login})", f"\tid {format_queue_id(number)}"]
+    else:
+        lines = _from_host(hostname, client, number)
     if forward_path:
         lines.append(f"\tfor <{forward_path}>")
     lines[-1] += ";"
@@ -46,3 +46,10 @@ def received_field(hostname: str, client: Client, number: int, forward_path: str
     else:
         lines.append(f"\t{date}\r\n")
     return "\r\n".join(lines).encode()
+
+
+def _from_host(hostname: str, client: Client, number: int) -> list[str]:
+    name = client.helo if _HELO.match(client.helo) else "unknown"
+    literal = address_literal(client.address)
+    origin = f"from {name} ({literal})" if literal else f"from {name}"
+    return [f"Received: {origin}", f"\tby {hostname} with {client.protocol} id {format_queue_id(number)}"]

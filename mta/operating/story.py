@@ -6,6 +6,7 @@ Everything here is a pure function of the timeline.
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from mta.message.envelope import DROP
 from mta.message.printable import printable
 from mta.message.timeline import Detail, Event
 from mta.operating.words import Line, count, moment, path, span
@@ -60,6 +61,9 @@ def _received(event: Event) -> str:
     if "about" in detail:
         return f"made here as a notice about {_text(detail, 'about')}: {size} {sender}"
     address = _text(detail, "client")
+    if address == DROP:
+        user = f"{_text(detail, 'login')} ({_text(detail, 'helo')})"
+        return f"taken out of the drop folder, where {user} had left it: {size} {sender}"
     client = f"{_text(detail, 'helo')} [{address}]" if address else f"{_text(detail, 'helo')} over a Unix socket"
     tls, login = _text(detail, "tls"), _text(detail, "login")
     how = f"{_text(detail, 'protocol')}{f', {tls}' if tls else ''}{f', login {login}' if login else ''}"

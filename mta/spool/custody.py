@@ -2,6 +2,7 @@
 
 Nothing here is followed or opened, only looked at. What is dangerous keeps a relay from starting; what is unwise it
 says. Whoever else could change the folder could change it between our look and our use, so the folder comes first.
+There is one place that everybody may write to, the drop folder, where nothing is believed (`drop`).
 """
 
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from mta.interfaces import SpoolBroken
 from mta.spool.disk import Disk
+from mta.spool.drop import NAME as DROP
+from mta.spool.drop import examine as examine_drop
 
 _FILE = re.compile(r"queue-\d{1,3}\.(db(-wal|-shm)?|lock|write)")
 _NUMBER = re.compile(r"\d{1,3}")
@@ -36,6 +39,9 @@ def examine(folder: Path, disk: Disk) -> list[str]:
         unwise.append(
             f"the spool {folder} belongs to {owner}, and this relay runs as root; start it with --uid {owner}"
         )
+    drop = disk.status(folder / DROP)
+    if drop is not None:
+        unwise += examine_drop(folder / DROP, drop)
     for path, is_folder in _ours(folder, disk):
         found = disk.status(path)
         if found is not None:  # or else it has been removed just now

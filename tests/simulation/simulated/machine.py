@@ -313,6 +313,7 @@ class Worker:
             inline=True,
             resolver=self._resolver,
             poll=machine.poll,
+            drop=0.0,
             place=Place(number, machine.workers),
         )
         self.relay = Relay(machine.config, ground)
