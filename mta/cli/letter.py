@@ -8,13 +8,11 @@ import re
 from collections.abc import Iterator
 from email.header import Header
 from email.utils import getaddresses
-from tempfile import SpooledTemporaryFile
 from typing import IO, Final
 
 from mta.smtp.address import AddressError, parse_mailbox
 
 LONGEST_HEADER: Final = 1024 * 1024  # octets that are looked at
-IN_MEMORY: Final = 1024 * 1024  # octets; what is longer goes to a temporary file
 BLOCK: Final = 65536
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
@@ -33,11 +31,11 @@ class Unfit(ValueError):
 class Letter:
     """One message. `blocks` may be called any number of times. eight_bit: octets above 127 were seen."""
 
-    def __init__(self, source: IO[bytes], dot_ends: bool) -> None:
-        """Read it. dot_ends: a line with a dot alone ends it. Raises `OSError`."""
+    def __init__(self, source: IO[bytes], dot_ends: bool, body: IO[bytes]) -> None:
+        """Read it. dot_ends: a line with a dot alone ends it. body: where to keep its text. Raises `OSError`."""
         self._fields: list[bytes] = []  # each as it came, with its line ends
         self._is_long = False  # its header is too long to be looked at
-        self._body: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  it goes with the letter
+        self._body = body
         self.eight_bit = False
         self.size = 0
         self._read(_lines(source, dot_ends))
@@ -105,9 +103,12 @@ def addresses_in(text: str, where: str) -> list[str]:
     Each as "local@domain", or as a local part alone. where: for what is wrong. Raises `Unfit`.
     """
     try:
-        found = [address for _, address in getaddresses([text]) if address]
+        parsed = getaddresses([text])
     except RecursionError:
         raise Unfit(f"{where}: this is no list of addresses: {_shown(text)}") from None
+    if len(parsed) > 1 + text.count(","):  # it has found some where there are none, or may have
+        raise Unfit(f"{where}: this is no list of addresses, with commas between them: {_shown(text)}")
+    found = [address for _, address in parsed if address]
     if not found and text.strip() and not _EMPTY_GROUP.fullmatch(text):
         raise Unfit(f"{where}: there is no address in {_shown(text)}")
     return [_checked(address, where) for address in found]

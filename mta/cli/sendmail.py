@@ -10,6 +10,7 @@ import select
 import socket
 import sys
 from collections.abc import Sequence
+from tempfile import SpooledTemporaryFile
 from typing import IO, Final
 
 import click
@@ -28,6 +29,7 @@ from mta.smtp.client import Ending, How, Stage
 from mta.spool.drop import leave, user_name
 
 NAMES: Final = frozenset({"sendmail", "mailq", "newaliases"})
+IN_MEMORY: Final = 1024 * 1024  # octets of a message; what is longer goes to a temporary file
 _BLOCK: Final = 65536
 _NO_USER: Final = frozenset({"5.1.0", "5.1.1", "5.1.3", "5.1.6"})
 _NO_HOST: Final = frozenset({"5.1.2", "5.1.10", "5.4.4"})
@@ -95,7 +97,11 @@ def _send(asked: Words, source: IO[bytes]) -> int:
     if not (recipients or asked.from_header):
         raise WrongWords("no recipients: name them, or say -t where they are in the header")
     where = find_relay(asked.config, os.environ)
-    letter = Letter(source, asked.dot_ends)
+    with SpooledTemporaryFile(IN_MEMORY) as body:
+        return _send_letter(asked, Letter(source, asked.dot_ends, body), sender, recipients, where)
+
+
+def _send_letter(asked: Words, letter: Letter, sender: str, recipients: list[str], where: Whereabouts) -> int:
     if asked.from_header:
         recipients += letter.recipients()
     recipients = list(dict.fromkeys(recipients))

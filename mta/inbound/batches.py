@@ -90,8 +90,8 @@ class Batch:
                         raise NotMail("something stands behind its content")
                     await self._finish(event)
                     return
-                elif isinstance(event, Data) and not self.taken:
-                    return  # nobody is left to keep it for
+                elif isinstance(event, Rejected) and event.reply == replies.NO_VALID_RECIPIENTS:
+                    return  # all have been refused
                 else:
                     await self._go_on(session, event)
         finally:

@@ -180,8 +180,8 @@ class Dropping:
         async def read() -> bytes:
             return next(octets, b"")
 
-        ourselves = LocalUser(self._house, self._manners, os.geteuid(), _OURSELVES)
-        letter = Batch(self._house, self._manners, ourselves)
+        unbounded = Manners()  # what is larger than others' messages may be is still a notice
+        letter = Batch(self._house, unbounded, LocalUser(self._house, unbounded, os.geteuid(), _OURSELVES))
         try:
             await letter.take(read)
         except (NotNow, NotMail, SpoolFull, SpoolBroken) as error:
