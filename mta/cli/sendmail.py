@@ -10,6 +10,7 @@ import select
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final
 
@@ -233,14 +234,20 @@ def _list(asked: Words) -> int:
     from mta.cli.program import program
 
     where = find_relay(asked.config, os.environ)
-    readable = [spool for spool in where.spools if os.access(spool, os.R_OK | os.X_OK)]
-    if not readable:
+    if not any(_is_ours(spool) for spool in where.spools):
         return _say(f"the queue in {where.spools[0]} can be listed by root and by the relay's user", os.EX_NOPERM)
     try:
         program(["queue", *(["--config", str(where.file)] if where.file else [])], "mta", standalone_mode=False)
     except NotDone as error:
         return _say(error.message, os.EX_UNAVAILABLE)
     return os.EX_OK
+
+
+def _is_ours(spool: Path) -> bool:
+    try:
+        return os.geteuid() in (0, spool.stat().st_uid)
+    except OSError:
+        return False
 
 
 def _talk(where: Whereabouts) -> int:

@@ -14,4 +14,6 @@ Nothing here knows the rooms behind the seams of `interfaces.py`.
 | `inquiries` | VRFY, EXPN, ETRN |
 | `visitor`, `manners`, `house` | what is known of the client; how a listener treats such clients; what all share |
 | `reception` | the content, on its way into the spool |
+| `dropping` | takes up what users of this machine have left in the drop folder |
+| `batches` | one of them: a transaction that is written down, taken as if it were said |
 """

@@ -12,5 +12,6 @@
 | `replies`, `name_replies` | everything the server says; of local names |
 | `opening`, `client`, `steps`, `login` | until mail may flow; the mail; what these yield; AUTH |
 | `asking`, `allowance`, `answers` | what is said to a server with these extensions; how much it allows; its replies |
+| `batch` | a transaction as one text |
 | `address`, `ip`, `reply`, `content`, `xtext`, `limits` | what both sides use |
 """

@@ -1,0 +1,206 @@
+"""Programs of this machine that send mail as users who have no rights here: to a relay that runs, and to one that does
+not. The relay runs as a third user, who may read nothing of theirs but what they hand it.
+
+Real programs run as root here, since another user may have no way to this Python; an ordinary user is played."""
+
+import os
+import pwd
+import shlex
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from peers.daemon import PROGRAMS, Relay, StartRelay
+from peers.ground import Process, tool, wait_until
+from peers.sinks import MakeSink, Sink
+
+NOBODY = pwd.getpwnam("nobody")
+
+BECOME_NOBODY = f"""
+import os, sys
+import encodings.idna, email.charset, email.base64mime, email.quoprimime
+import mta.cli.sendmail, mta.cli.program, mta.cli.queue
+os.setgroups([]); os.setgid({NOBODY.pw_gid}); os.setuid({NOBODY.pw_uid})
+sys.exit(mta.cli.sendmail.run(sys.argv[1:]))
+"""
+
+PATCH = """\
+From 1111111111111111111111111111111111111111 Mon Sep 17 00:00:00 2001
+From: Ann Other <ann@sender.test>
+Date: Mon, 1 Jan 2024 00:00:00 +0000
+Subject: [PATCH] git says
+
+---
+ x | 1 +
+--
+2.39.5
+
+"""
+
+
+class Office:
+    """A relay, a next hop behind it, and a `sendmail` that knows where it is."""
+
+    def __init__(self, folder: Path, relay: Relay, hop: Sink) -> None:
+        self.folder = folder
+        self.relay = relay
+        self.hop = hop
+        self.drop = relay.spool / "drop"
+        (folder / "bin").mkdir()
+        for name in ("sendmail", "mailq"):
+            (folder / "bin" / name).symlink_to(PROGRAMS / "mta")
+        self.sendmail = folder / "sendmail"
+        self.sendmail.write_text(
+            f'#!/bin/sh\nexec {shlex.quote(str(folder))}/bin/sendmail --config {relay.configuration} "$@"\n'
+        )
+        self.sendmail.chmod(0o755)
+
+    def as_nobody(self, *words: str | Path, stdin: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
+        """`sendmail …`, as a user who may do nothing here."""
+        command = [sys.executable, "-c", BECOME_NOBODY, "--config", str(self.relay.configuration), *map(str, words)]
+        return self.run(command, stdin, status)
+
+    def run(self, command: Sequence[str | Path], stdin: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command. status: what it must end with."""
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture
+def office(scratch: Path, make_relay: StartRelay, sink: MakeSink) -> Iterator[Office]:
+    if os.getuid():
+        pytest.fail("this test plays several users, which needs root")
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    folder.chmod(0o755)
+    daemon = pwd.getpwnam("daemon")
+    (folder / "spool").mkdir()
+    os.chown(folder / "spool", daemon.pw_uid, daemon.pw_gid)
+    hop = sink("hop.test")
+    relay = make_relay(
+        folder=folder,
+        options=["--uid", str(daemon.pw_uid), "--gid", str(daemon.pw_gid)],
+        relay={"networks": ["127.0.0.0/8"]},
+        routes=[
+            {"to": "closed.test", "via": "550 5.1.1 there is nobody of that name"},
+            {"to": "busy.test", "via": "450 4.2.1 come back later"},
+            {"to": "*", "via": f"smtp://{hop.address}:25"},
+        ],
+    )
+    yield Office(folder, relay, hop)
+
+
+def with_sendmail(office: Office, to: str) -> None:
+    text = f"To: bob@there.test\nBcc: {to}\nSubject: sendmail says\n\nbody\n"
+    office.as_nobody("-t", "-i", stdin=text)
+
+
+def with_s_nail(office: Office, to: str) -> None:
+    words = ("-S", "v15-compat", "-S", f"mta=file://{office.sendmail}", "-s", "s-nail says", to)
+    office.run([tool("s-nail", "s-nail"), "-n", *words], stdin="body\n")
+
+
+def with_git(office: Office, to: str) -> None:
+    (office.folder / "0001.patch").write_text(PATCH)
+    words = (f"--sendmail-cmd={office.sendmail}", f"--to={to}", "--confirm=never", "--suppress-cc=all")
+    office.run([tool("git", "git"), "send-email", "--from=ann@sender.test", *words, office.folder / "0001.patch"])
+
+
+def with_cron(office: Office, to: str) -> None:
+    """The real cron, in a world of its own: our sendmail stands where cron looks for one, and it has just booted."""
+    table = office.folder / "crontab"
+    table.write_text(f"MAILTO={to}\n@reboot echo cron says\n")
+    script = (
+        "mount -t tmpfs tmpfs /var/spool/cron/crontabs && mount -t tmpfs tmpfs /run && "
+        f"mount --bind {office.sendmail} /usr/sbin/sendmail && "
+        f"install -m 600 {table} /var/spool/cron/crontabs/root && exec cron -f"
+    )
+    words = [tool("unshare", "util-linux"), "--mount", "--propagation", "private", "sh", "-c", script]
+    tool("cron", "cron")
+    before = len(list(office.drop.iterdir())) if office.drop.exists() else 0
+    cron = Process("cron", words, office.folder)
+    cron.start()
+    try:
+        wait_until(
+            lambda: office.hop.messages_for(to) or len(list(office.drop.iterdir())) > before, "cron sends mail", 15
+        )
+    finally:
+        cron.stop()
+        cron.forget()
+
+
+SENDING = (with_sendmail, with_s_nail, with_git, with_cron)
+
+
+def test_programs_send_whether_the_relay_runs_or_not(office: Office) -> None:
+    relay, hop, drop = office.relay, office.hop, office.drop
+    relay.start()
+    for number, send in enumerate(SENDING):
+        send(office, f"up{number}@there.test")
+    for number in range(len(SENDING)):
+        [one] = hop.wait_for(f"up{number}@there.test")
+        assert b"says" in one.content
+        assert b"bcc" not in one.content.lower()
+        assert b" with ESMTP id " in one.content
+    relay.stop()
+
+    for number, send in enumerate(SENDING):
+        send(office, f"down{number}@there.test")
+    left = [path.stat() for path in drop.iterdir()]
+    assert sorted(one.st_uid for one in left) == [0, 0, 0, NOBODY.pw_uid]
+    assert {stat.S_IMODE(one.st_mode) & 0o037 for one in left} == {0}  # what stands for the group is the relay's entry
+
+    relay.start()
+    for number in range(len(SENDING)):
+        [one] = hop.wait_for(f"down{number}@there.test")
+        whose = b"0, root" if number else b"%d, nobody" % NOBODY.pw_uid
+        assert b"Received: by relay.test (from uid %b)" % whose in one.content
+        assert b"says" in one.content
+    wait_until(lambda: not list(drop.iterdir()), "the drop folder is empty")
+
+
+def test_exit_status_and_words_tell_what_became_of_it(office: Office) -> None:
+    def send(*words: str, stdin: str = "Subject: x\n\nbody\n", status: int = 0) -> str:
+        return office.as_nobody(*words, stdin=stdin, status=status).stderr
+
+    relay, drop = office.relay, office.drop
+    relay.start()
+    assert "250 2.0.0 queued as" in send("-v", "bob@there.test")
+    refused = send("bob@there.test", "x@closed.test", status=os.EX_NOUSER)
+    assert "x@closed.test is refused: 550 5.1.1 there is nobody of that name" in refused
+    assert "it goes to the other recipients" in refused
+    assert len(office.hop.wait_for("bob@there.test", 2)) == 2
+    for words, text, status in (
+        ([], "x\n", os.EX_USAGE),
+        (["-Z", "a@b.test"], "x\n", os.EX_USAGE),
+        (["-t"], "Subject: x\n\n", os.EX_USAGE),
+        (["-t"], "To: a@@b.test\n\n", os.EX_DATAERR),
+        (["a b c@d"], "x\n", os.EX_DATAERR),
+        (["--config", "/nonexistent.yml", "a@b.test"], "x\n", os.EX_CONFIG),
+        (["-bp"], "", os.EX_NOPERM),
+    ):
+        assert send(*words, stdin=text, status=status).startswith("sendmail: ")
+    assert "0 messages" in subprocess.run([office.sendmail, "-bp"], capture_output=True, text=True, check=True).stdout
+
+    said = office.as_nobody("-bs", stdin="EHLO me\r\nNOOP\r\nQUIT\r\n").stdout
+    assert said.startswith("220 relay.test")
+    assert said.rstrip().splitlines()[-1].startswith("221 ")
+
+    # A recipient that is refused for now waits in the drop folder, while the others get theirs.
+    send("carol@there.test", "x@busy.test")
+    office.hop.wait_for("carol@there.test")
+    [left] = drop.iterdir()
+    assert b"RCPT TO:<x@busy.test>" in left.read_bytes()
+    assert b"carol" not in left.read_bytes()
+
+    relay.stop()
+    assert "left in" in send("-v", "bob@there.test")
+    assert office.as_nobody("-bs", status=os.EX_TEMPFAIL).stdout.startswith("421 ")
+    drop.chmod(0o700)
+    assert "Permission denied" in send("bob@there.test", status=os.EX_CANTCREAT)
