@@ -26,6 +26,7 @@ from typing import Final
 from zope.interface import implementer
 
 from mta.interfaces import Found, IDropFolder, IHanded, NotMail, SpoolBroken
+from mta.spool.disk import Disk
 
 NAME: Final = "drop"
 ASIDE: Final = "aside"
@@ -79,19 +80,18 @@ class DropFolder:
     def __init__(self, spool: Path) -> None:
         self.path = spool / NAME
         self._aside = spool / ASIDE
+        self._disk = Disk()
 
     def prepare(self) -> str:
         """As in `IDropFolder`; the way to a folder that is made is made passable.
 
         How it is made is decided once: an operator who takes rights away from it, or from the spool, is obeyed.
         """
-        with suppress(FileExistsError):
-            self.path.mkdir(mode=0o700)
-            spool = self.path.parent.stat()
-            if os.geteuid() == 0:
-                os.chown(self.path, spool.st_uid, spool.st_gid, follow_symlinks=False)
+        if not self._disk.exists(self.path):
+            self._disk.make_folder(self.path)
             # Others may pass through the spool, and see nothing: its files are 0600, its folders 0700.
-            self.path.parent.chmod(stat.S_IMODE(spool.st_mode) | 0o011)
+            spool = self.path.parent
+            spool.chmod(stat.S_IMODE(spool.stat().st_mode) | 0o011)
             self.path.chmod(MODE)
         found = self.path.lstat()
         if not stat.S_ISDIR(found.st_mode):
@@ -153,10 +153,7 @@ class DropFolder:
         if stat.S_ISDIR(path.lstat().st_mode):
             path.rmdir()  # others' folders cannot be moved elsewhere but by root, nor removed unless they are empty
             return "removed"
-        self._aside.mkdir(mode=0o700, exist_ok=True)
-        if os.geteuid() == 0:
-            owner = self.path.stat()
-            os.chown(self._aside, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        self._disk.make_folder(self._aside)
         if sum(1 for _ in self._aside.iterdir()) >= MOST_ASIDE:
             path.unlink()
             return "removed"
