@@ -176,16 +176,7 @@ def test_exit_status_and_words_tell_what_became_of_it(office: Office) -> None:
     assert "x@closed.test is refused: 550 5.1.1 there is nobody of that name" in refused
     assert "it goes to the other recipients" in refused
     assert len(office.hop.wait_for("bob@there.test", 2)) == 2
-    for words, text, status in (
-        ([], "x\n", os.EX_USAGE),
-        (["-Z", "a@b.test"], "x\n", os.EX_USAGE),
-        (["-t"], "Subject: x\n\n", os.EX_USAGE),
-        (["-t"], "To: a@@b.test\n\n", os.EX_DATAERR),
-        (["a b c@d"], "x\n", os.EX_DATAERR),
-        (["--config", "/nonexistent.yml", "a@b.test"], "x\n", os.EX_CONFIG),
-        (["-bp"], "", os.EX_NOPERM),
-    ):
-        assert send(*words, stdin=text, status=status).startswith("sendmail: ")
+    assert send("-bp", status=os.EX_NOPERM).startswith("sendmail: the queue in")
     assert "0 messages" in subprocess.run([office.sendmail, "-bp"], capture_output=True, text=True, check=True).stdout
 
     said = office.as_nobody("-bs", stdin="EHLO me\r\nNOOP\r\nQUIT\r\n").stdout
