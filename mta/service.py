@@ -35,6 +35,7 @@ from mta.inbound.door import Doorkeeper, DoorLimits
 from mta.inbound.dropping import Dropping
 from mta.inbound.house import House
 from mta.inbound.listener import Listener, ListenerFactory
+from mta.inbound.manners import Manners
 from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
 from mta.interfaces import IAuthentication, ICheck, SpoolBroken, SpoolDamaged
@@ -149,9 +150,9 @@ class Relay(MultiService):
             checks=checks,
         )
         self._listeners = [self._listener(number, entry) for number, entry in enumerate(config.listen)]
-        manners = Manners(message_size=limits.message_size, recipients=limits.recipients)
+        as_of_users = Manners(message_size=limits.message_size, recipients=limits.recipients)
         drop = DropFolder(config.spool)
-        self._dropping = Dropping(drop, self._house, manners, reactor, self._in_thread, ground.drop)
+        self._dropping = Dropping(drop, self._house, as_of_users, reactor, self._in_thread, ground.drop)
         self._renewal = LoopingCall(self._renew)
         self._tickets = LoopingCall(self._renew_tickets)
         self._renewal.clock = self._tickets.clock = reactor

@@ -28,6 +28,6 @@ rushing` are what workers do to it, `desk` is the operator's side with `verbs li
 at a `pace` that lets others commit, `wishes` what an operator asks for during a try, `content` keeps octets and `spill`
 writes the large ones, `duplicate` copies mail for trying things out, `adoption` moves what workers have left that there
 are no more, `database` opens, checks and upgrades files, `folder` says where they are, `custody` that nobody else can
-change them, `disk` is what is asked of a file system, `drop` is where users leave mail while nobody is there to take it,
-`memory` is the twin with `memory_rows`.
+change them, `disk` is what is asked of a file system, `drop` is where users leave mail while nobody is there to take
+it, `memory` is the twin with `memory_rows`.
 """
