@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from email.header import Header
 from email.utils import getaddresses
-from typing import IO, Final
+from inspect import signature
+from typing import IO, Any, Final
 
 from mta.smtp.address import AddressError, parse_mailbox
 
@@ -22,6 +23,8 @@ _RESENT = frozenset({b"resent-to", b"resent-cc", b"resent-bcc"})
 _TO = frozenset({b"to", b"cc", b"bcc"})
 _BLIND = frozenset({b"bcc", b"resent-bcc"})
 _QUOTED = re.compile(r'[()<>@,:;".\[\]\\]')
+# Newer Pythons give up all of a list where a comma in a comment looks odd to them. What is odd is found out here.
+_LENIENT: Final[dict[str, Any]] = {"strict": False} if "strict" in signature(getaddresses).parameters else {}
 
 
 class Unfit(ValueError):
@@ -103,7 +106,7 @@ def addresses_in(text: str, where: str) -> list[str]:
     Each as "local@domain", or as a local part alone. where: for what is wrong. Raises `Unfit`.
     """
     try:
-        parsed = getaddresses([text])
+        parsed = getaddresses([text], **_LENIENT)
     except RecursionError:
         raise Unfit(f"{where}: this is no list of addresses: {_shown(text)}") from None
     if len(parsed) > 1 + text.count(","):  # it has found some where there are none, or may have
