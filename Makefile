@@ -3,7 +3,7 @@ PYTHON ?= $(shell bench/quickest-python)
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup run test lint bench simulate soak fuzz clean
+.PHONY: setup run test lint bench simulate soak fuzz docs deb clean
 
 setup: $(VENV)/.program
 
@@ -21,7 +21,7 @@ simulate: $(VENV)/.tests
 	cd tests/simulation && ../../$(BIN)/python -m simulated.lives.harvest --seeds $(SEEDS) --first $(FIRST)
 
 soak: $(VENV)/.tests
-	tests/install-peers
+	tests/install-peers --soak
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 MINUTES ?= 10
@@ -33,6 +33,14 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+
+# What is made from the program: the reference of the configuration, its schema, and manual pages (in build/man).
+docs: setup
+	$(BIN)/python -m docs.generate
+
+# A package for Debian 12, in dist. CONSTRAINTS=FILE has the versions of what it brings.
+deb: setup
+	$(BIN)/python debian/build.py $(if $(VERSION),--version $(VERSION)) $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 
 bench: setup
 	bench/run $(ARGS)

@@ -5,6 +5,7 @@ A validator that looks at several values raises `Mistakes`, so that each is repo
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -49,20 +50,28 @@ Listens = TypeVar("Listens", bound=_HasAddress)
 Named = TypeVar("Named", bound=_HasName)
 
 
+@dataclass(frozen=True)
+class Only:
+    """Accepts some values alone, for now: any other asks for a feature that is not there yet, and `lacking` names it."""
+
+    accepted: tuple[object, ...]
+    lacking: str
+
+    def __call__(self, value: Parsed) -> Parsed:
+        """The value. Raises `ValueError` where it asks for the feature."""
+        if value not in self.accepted:
+            words = [str(one) for one in self.accepted if isinstance(one, str | int) and not isinstance(one, bool)]
+            instead = f"use {listed(words)}" if words else "leave it out"
+            raise ValueError(f"not available yet ({self.lacking}); {instead}")
+        return value
+
+
 def only(*accepted: object, lacking: str) -> AfterValidator:
-    """Accept these values alone, for now: any other asks for a feature that is not there yet.
+    """Accept these values alone, for now.
 
     To make the feature available is to take this away from the type of the key.
     """
-    words = [str(value) for value in accepted if isinstance(value, str | int) and not isinstance(value, bool)]
-    instead = f"use {listed(words)}" if words else "leave it out"
-
-    def check(value: Parsed) -> Parsed:
-        if value not in accepted:
-            raise ValueError(f"not available yet ({lacking}); {instead}")
-        return value
-
-    return AfterValidator(check)
+    return AfterValidator(Only(accepted, lacking))
 
 
 def text(parse: Callable[[str], Parsed], expected: str) -> Callable[[object], Parsed]:
@@ -73,6 +82,7 @@ def text(parse: Callable[[str], Parsed], expected: str) -> Callable[[object], Pa
             raise ValueError(f"must be {expected}")
         return parse(value.strip())
 
+    parse_text.__doc__ = expected  # the reference of the configuration has it from here
     return parse_text
 
 
