@@ -209,7 +209,7 @@ def install_system(stage: Path) -> None:
     write(stage / "usr" / "bin" / "newaliases", "#!/bin/sh\nexit 0\n", 0o755)
     write(stage / "etc" / "mta" / "mta.yml", (HERE / "mta.yml").read_bytes())
     write(stage / "usr" / "lib" / "sysusers.d" / "mta.conf", (HERE / "sysusers.conf").read_bytes())
-    for unit in sorted((ROOT / "etc" / "systemd").glob("*.s*")):
+    for unit in sorted(one for one in (ROOT / "etc" / "systemd").iterdir() if one.suffix in (".service", ".socket")):
         text = unit.read_text(encoding="utf-8")
         while text.startswith("#"):  # how it is put in place by hand
             _, _, text = text.partition("\n")
@@ -224,7 +224,9 @@ def finish(stage: Path, version: str, at: int) -> None:
     for path in walk(stage):
         if path.is_symlink():
             continue
-        runs = path.is_dir() or (path.stat().st_mode & stat.S_IXUSR and path.suffix != ".so" and ".so." not in path.name)
+        runs = path.is_dir() or (
+            path.stat().st_mode & stat.S_IXUSR and path.suffix != ".so" and ".so." not in path.name
+        )
         path.chmod(0o755 if runs else 0o644)
     sums = "".join(
         f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}\n"

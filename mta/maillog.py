@@ -15,7 +15,7 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
@@ -66,7 +66,14 @@ def _value(name: str, value: Any) -> str:
 
 # What is an address in a text, as far as that can be told; rather too much of it than too little. It begins where a
 # word does: to try in the middle of words, too, finds no other, and takes the square of the time that a long one takes.
-_ADDRESS_IN_TEXT = re.compile(r"""(?<![^\s<>"'(),;:=\[\]])[^\s<>"'(),;:=\[\]]+@[^\s<>"'(),;=]+""")
+# An equals sign can be in a local part (bounces+anne=example.org@list.example), so what stands before one goes with it.
+_ADDRESS_IN_TEXT = re.compile(
+    r"""(?<![^\s<>"'(),;:\[\]])(?:"(?:[^"\\]|\\.){0,130}"|[^\s<>"'(),;:\[\]]+)@[^\s<>"'(),;=]+"""
+)
+# Fields that are sentences; what is in them of a name that another field of the line has is hidden as it is there.
+_SENTENCES = frozenset({"why", "reply", "line"})
+# What a client has said in the place of an address, where it is none, or its domain was cut off.
+_NAME_IN_LINE = re.compile(r"(?i)((?:FROM|TO) *: *<?|^ *(?:VRFY|EXPN) +|\b(?:AUTH|LOGIN)=)([^<>@]+?)(?=>| +\w+=|$)")
 
 
 @lru_cache(maxsize=4096)
@@ -153,7 +160,8 @@ class LineWriter:
 class MailLog:
     """The events of the mail, as lines for people or as JSON with the same fields.
 
-    format: "text" or "json". addresses: "full" or "hashed" (the local part, in senders, recipients and accounts).
+    format: "text" or "json". addresses: "full" or "hashed" (the local part, in senders, recipients and accounts, and
+    wherever else in the line one of them stands).
     """
 
     def __init__(self, sink: Sink, clock: IReactorTime, style: str = "text", addresses: str = "full") -> None:
@@ -165,7 +173,7 @@ class MailLog:
     def event(self, kind: str, message: int | None = None, /, **fields: Any) -> None:
         """One line. message: the queue id as a number. Fields that are None are left out."""
         if self._hash:
-            fields = {name: self._hide(name, value) for name, value in fields.items()}
+            fields = _hide(fields)
         queue_id = _NO_ID if message is None else format_queue_id(message)
         at = timestamp(self._now())
         if self._json:
@@ -178,26 +186,61 @@ class MailLog:
                 line += f" {name}={_value(name, value)}"
         self._sink(line)
 
-    @staticmethod
-    def _hide(name: str, value: Any) -> Any:
-        if name in _PERSONAL_FIELDS and value is not None:
-            return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
-        if isinstance(value, str) and "@" in value:
-            return _ADDRESS_IN_TEXT.sub(lambda found: _hashed(found[0]), value)  # in a reply, a reason, a command
+
+def _hide(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a line with nobody's local part in them."""
+    names = tuple(sorted({name for field in _PERSONAL_FIELDS & fields.keys() for name in _names(fields[field])}))
+    return {name: _hidden(name, value, names) for name, value in fields.items()}
+
+
+def _hidden(name: str, value: Any, names: tuple[str, ...]) -> Any:
+    if name in _PERSONAL_FIELDS and value is not None:
+        return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
+    if not isinstance(value, str):
         return value
+    text = hide_addresses(value)
+    if name == "line":
+        text = _NAME_IN_LINE.sub(lambda found: found[1] + _hashed(found[2]), text)
+    if names and name in _SENTENCES:
+        text = _any_of(names).sub(lambda found: _hashed(found[0]), text)
+    return text
+
+
+def hide_addresses(text: str) -> str:
+    """A text with the local part of each address in it hashed."""
+    return _ADDRESS_IN_TEXT.sub(lambda found: _hashed(found[0]), text) if "@" in text else text
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The local parts, or names of accounts, in a field."""
+    for one in value if isinstance(value, (list, tuple)) else (value,):
+        name = str(one or "").rpartition("@")[0] or str(one or "")
+        if name:
+            yield name
+
+
+@lru_cache(maxsize=256)
+def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?i)(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
 
 
 @implementer(ILogObserver)
 class Observer:
-    """Twisted's own log events, as lines of the same log. Failures keep their traceback, indented under the line."""
+    """Twisted's own log events, as lines of the same log. Failures keep their traceback, indented under the line.
+
+    addresses: as for `MailLog`; of what else there may be in the message of an exception nothing is known.
+    """
 
     _QUIET = ("Starting factory", "Stopping factory")
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, addresses: str = "full") -> None:
         self._sink = sink
+        self._hash = addresses == "hashed"
 
     def __call__(self, event: LogEvent) -> None:
         text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip()
+        if self._hash:
+            text = hide_addresses(text)
         level = event.get("log_level", LogLevel.info)
         if text.startswith(self._QUIET) and level <= LogLevel.info:
             return

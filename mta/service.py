@@ -160,7 +160,7 @@ class Relay(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
         if self._ground.sink is not None:
-            parent.setComponent(ILogObserver, Observer(self._ground.sink))
+            parent.setComponent(ILogObserver, Observer(self._ground.sink, self.config.log.addresses))
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:

@@ -158,3 +158,43 @@ def test_long_words_are_looked_through_once() -> None:
     log.event("failed", 1, reply="x:kim@b.example,(tom@d.example) @zoe@f.example")
     assert all(name not in lines[-1] for name in ("kim@", "tom@", "zoe@"))
     assert all(domain in lines[-1] for domain in ("@b.example", "@d.example", "@f.example"))
+
+
+HOSTILE = (
+    {"line": 'MAIL FROM:<"alice cooper"@example.org> SIZE=1'},
+    {"line": "RCPT TO:<alice>"},
+    {"line": "RCPT TO: alice SIZE=1"},
+    {"line": "RCPT TO:<alice" + "e" * 108},  # the rest of a long line is not kept
+    {"line": "RCPT TO:<@one.example,@two.example:alice@example.org>"},
+    {"line": "VRFY alice"},
+    {"line": "MAIL FROM:<> AUTH=alice"},
+    {"line": "XCLIENT LOGIN=alice ADDR=192.0.2.1"},
+    {"to": ["alice@example.org"], "reply": "550 5.1.1 no mailbox alice here; Alice has moved"},
+    {"to": "alice@example.org", "why": 'the directory has no "alice"'},
+    {"account": "alice", "why": "alice: wrong password"},
+    {"recipient": "alice@example.org", "reply": "550 '\"alice\"@example.org' is unknown"},
+    {"reply": "552 <alice+list=b@example.org>: over quota, (alice@[192.0.2.1])"},
+    {"destination": "alice@example.org", "host": "mx.example.org"},
+)
+
+
+@pytest.mark.parametrize("fields", HOSTILE, ids=str)
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_no_local_part_is_left_in_a_hashed_line(style: str, fields: dict[str, Any]) -> None:
+    lines, log = lines_of(style, addresses="hashed")
+    log.event("refused", 1, client="192.0.2.1", **fields)
+    assert "alice" not in lines[0].lower()
+    plain, log = lines_of(style)
+    log.event("refused", 1, client="192.0.2.1", **fields)
+    assert "alice" in plain[0].lower()
+
+
+def test_what_twisted_says_is_hashed_too() -> None:
+    lines: list[str] = []
+    log = Logger(observer=Observer(lines.append, "hashed"))
+    try:
+        raise ValueError("nothing is known of alice@example.org")
+    except ValueError:
+        log.failure("<alice@example.org> was not delivered")
+    assert "alice" not in lines[0].replace('"nothing is known of alice@example.org"', "")
+    assert "@example.org> was not" in lines[0]

@@ -51,7 +51,15 @@ def manual(date: str) -> Iterator[tuple[str, str]]:
 
 
 def _overview(date: str) -> str:
-    lines = [".Sh NAME", ".Nm mta", ".Nd look after a mail relay", ".Sh SYNOPSIS", ".Nm mta", ".Ar command", ".Op Ar ..."]
+    lines = [
+        ".Sh NAME",
+        ".Nm mta",
+        ".Nd look after a mail relay",
+        ".Sh SYNOPSIS",
+        ".Nm mta",
+        ".Ar command",
+        ".Op Ar ...",
+    ]
     lines += [".Sh DESCRIPTION", *_told(program.help), ".Pp", "Commands:", ".Bl -tag -width Ds"]
     for name, (_, summary) in COMMANDS.items():
         lines += [f".It Xr mta-{name} 1", *escaped(summary)]

@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-
 WIDTH: Final = 72  # characters, before some are escaped
 
 

@@ -1,4 +1,4 @@
-"""Reference: every key of the configuration with its default, its meaning and an example, as a page and as mta.yml(5)."""
+"""Reference: every key of the configuration with default, meaning and example, as a page and as mta.yml(5)."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _LACKING: Final = "Not available yet: a value that asks for it is refused, and t
 
 
 class Key(NamedTuple):
-    """One key. path: as listen[].address; default: as it would be written, "" for none; lacking: is it not there yet?"""
+    """One key. path: as listen[].address; default: as written, "" for none; lacking: it is not there yet."""
 
     path: str
     values: str
@@ -46,6 +46,8 @@ def chapters() -> list[Chapter]:
         model, path = _model_of(one, whole, name)
         about = one.get("description") or (model or {}).get("description", "")
         keys = [_key(name, one, name in whole["required"])] if model is None else list(_keys(model, path, whole))
+        if "x-lacking" in one:
+            keys = [key._replace(lacking=True) for key in keys]
         found.append(Chapter(name, _without_default(about), tuple(keys), examples.get(name, "")))
     return found
 

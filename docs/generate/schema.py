@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from mta.config import rules, units
 from mta.config.model import Config
@@ -137,5 +136,3 @@ def _property(made: dict[str, Any]) -> dict[str, Any]:
 def schema_text() -> str:
     """As it stands in etc/mta.schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-
-

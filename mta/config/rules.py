@@ -52,7 +52,7 @@ Named = TypeVar("Named", bound=_HasName)
 
 @dataclass(frozen=True)
 class Only:
-    """Accepts some values alone, for now: any other asks for a feature that is not there yet, and `lacking` names it."""
+    """Accepts some values alone, for now: any other asks for a feature that is not there yet, which `lacking` names."""
 
     accepted: tuple[object, ...]
     lacking: str

@@ -52,7 +52,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     os.close(written)
     reactor = the_reactor()
     sink = LineWriter(reactor)
-    globalLogBeginner.beginLoggingTo([Observer(sink)])
+    globalLogBeginner.beginLoggingTo([Observer(sink, orders.config.log.addresses)])
     tally = Tally(counts, number, orders.workers)
     tally.clear()
     measures = rows(measured, orders.workers)[number]

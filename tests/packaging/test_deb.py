@@ -47,7 +47,9 @@ def run(*command: str | Path, timeout: int = 280, **environment: str) -> str:
 
 def tool(name: str, package: str) -> str:
     path = shutil.which(name)
-    assert path is not None, f"there is no {name} here; it comes with the package {package} (tests/install-peers --soak)"
+    assert path is not None, (
+        f"there is no {name} here; it comes with the package {package} (tests/install-peers --soak)"
+    )
     return path
 
 
@@ -119,7 +121,9 @@ class Inside:
     def run(self, *words: str) -> str:
         mounted = f"--mount-proc={self.root / 'proc'}"
         inside = ("unshare", "--mount", "--pid", "--fork", mounted, "chroot", self.root)
-        return run(*inside, *words, DEBIAN_FRONTEND="noninteractive", HOME="/root", PATH="/usr/sbin:/usr/bin:/sbin:/bin")
+        return run(
+            *inside, *words, DEBIAN_FRONTEND="noninteractive", HOME="/root", PATH="/usr/sbin:/usr/bin:/sbin:/bin"
+        )
 
     def install(self, package: Path) -> str:
         shutil.copy(package, self.root / "package.deb")
