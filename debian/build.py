@@ -208,7 +208,9 @@ def install_system(stage: Path) -> None:
     # There is no table of aliases to be built: the directory is read as it is. Programs call it all the same.
     write(stage / "usr" / "bin" / "newaliases", "#!/bin/sh\nexit 0\n", 0o755)
     write(stage / "etc" / "mta" / "mta.yml", (HERE / "mta.yml").read_bytes())
-    write(stage / "usr" / "lib" / "sysusers.d" / "mta.conf", (HERE / "sysusers.conf").read_bytes())
+    write(
+        stage / "usr" / "lib" / "sysusers.d" / "mta.conf", (ROOT / "etc" / "systemd" / "mta.sysusers.conf").read_bytes()
+    )
     for unit in sorted(one for one in (ROOT / "etc" / "systemd").iterdir() if one.suffix in (".service", ".socket")):
         text = unit.read_text(encoding="utf-8")
         while text.startswith("#"):  # how it is put in place by hand
