@@ -274,7 +274,7 @@ def build(version: str, constraints: Path | None, output: Path) -> Path:
         finish(stage, version, at)
         output.mkdir(parents=True, exist_ok=True)
         run(
-            *("dpkg-deb", "--build", "--root-owner-group", "-Zxz", "-z6", "--threads-max=1", stage, output.resolve()),
+            *("dpkg-deb", "--build", "--root-owner-group", "-Zxz", "-z3", "--threads-max=1", stage, output.resolve()),
             SOURCE_DATE_EPOCH=str(at),
         )
         architecture = run("dpkg", "--print-architecture").strip()
