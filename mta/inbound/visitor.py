@@ -110,7 +110,8 @@ class Visitor:
 
     def refused(self, why: str, **more: str) -> None:
         """Tell the log that something of it was refused."""
-        self._house.log.event("refused", client=self.address or "unix", helo=self.helo or None, why=why, **more)
+        client, helo, account = self.address or "unix", self.helo or None, self.account or None
+        self._house.log.event("refused", client=client, helo=helo, account=account, why=why, **more)
 
     def client(self, smtputf8: bool = False) -> Client:
         """It as an envelope remembers it."""

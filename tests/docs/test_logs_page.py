@@ -53,7 +53,7 @@ def written_in(path: Path) -> Iterator[tuple[str, set[str]]]:
             if word.arg is None and isinstance(word.value, ast.Name):
                 fields |= keys.get(word.value.id, set())
         if name == "refused":
-            if fields <= {"sender", "to", "account"}:
+            if fields <= {"sender", "to"}:
                 yield "refused", fields | {"why"}
             continue
         first = call.args[0] if call.args else None
