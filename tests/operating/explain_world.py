@@ -5,6 +5,7 @@ decides is real, as are the sessions on both sides and the queue file.
 """
 
 import io
+import json
 from base64 import b64encode
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,6 @@ from random import Random
 from typing import Any, NamedTuple
 
 import argon2
-import yaml
 from simulated.network import START, Process, World
 from simulated.people import Server, ServerSession, Talk
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -69,7 +69,7 @@ class Case(NamedTuple):
 class Seen(NamedTuple):
     """What has really become of it. reply: to `command`. ends: pairs of an address and a word with the reply of what
     was refused by us. expanded: into whom; None where it was not. tried: hosts in order, by destination. taken: pairs
-    of a reverse-path and an address that some server took it for."""
+    of a reverse-path and an address that some server took it for. waits: seconds from a try to the next one."""
 
     command: str
     reply: str
@@ -77,6 +77,7 @@ class Seen(NamedTuple):
     expanded: set[str] | None
     tried: dict[str, list[str]]
     taken: set[tuple[str, str]]
+    waits: set[float]
 
 
 def draw(seed: int) -> Case:
@@ -208,11 +209,11 @@ def _recipient(chance: Random) -> str:
 
 def written(case: Case, folder: Path) -> Config:
     """Its configuration, in a folder with its spool."""
-    (folder / "directory.yml").write_text(yaml.safe_dump(case.directory))
+    (folder / "directory.yml").write_text(json.dumps(case.directory))  # which is YAML, and sooner written
     patterns = tuple(map(Pattern.parse, case.senders))
     (folder / "accounts.yml").write_text(entry(Account(ACCOUNT, _hashed(), senders=patterns)))
     (folder / "accounts.yml").chmod(0o600)
-    (folder / "mta.yml").write_text(yaml.safe_dump(case.settings))
+    (folder / "mta.yml").write_text(json.dumps(case.settings))
     return load(folder / "mta.yml")
 
 
@@ -288,12 +289,13 @@ def happened(case: Case, config: Config) -> Seen:
         assert not failed, failed[0].getTraceback()
         ((command, reply, number),) = asked
         if not number:
-            return Seen(command, reply, set(), None, {}, set())
+            return Seen(command, reply, set(), None, {}, set(), set())
         with Desk(config.spool, world.seconds) as desk:
             story = desk.story(number)
         assert story is not None
         taken = {(one.sender, to) for server in servers for one in server.taken for to in one.recipients}
-        return Seen(command, reply, _ends(story.events), _into(story.events), _tried(story.events), taken)
+        waits = {float(detail["next"]) - at for at, kind, detail in story.events if kind == "deferred"}
+        return Seen(command, reply, _ends(story.events), _into(story.events), _tried(story.events), taken, waits)
     finally:
         stopped: list[Any] = []
         relay.stopService().addBoth(stopped.append)

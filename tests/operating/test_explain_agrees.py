@@ -64,8 +64,16 @@ def compare(case: Case, told: Explanation, seen: Seen) -> Iterator[str]:
         for one in way.recipients
         if end_of(case, way) == "delivered"
     }
-    if taken - seen.taken:
+    others = {pair for pair in seen.taken if pair[0]} - taken  # all but notices
+    if taken - seen.taken or others:
         yield f"delivered: said {sorted(taken)}, were {sorted(seen.taken)}"
+    if told.schedule is not None:
+        first, second = told.schedule.tries[:2]
+        wrong = [wait for wait in seen.waits if not 1 <= wait / (second - first) <= 1.1]
+        if wrong:
+            yield f"waits: said {second - first} s, were {wrong}"
+    elif seen.waits:
+        yield f"waits: said none, were {seen.waits}"
     hops = {way.hop.destination: way.hop for way in told.ways if way.hop is not None}
     tried = {name for name, hop in hops.items() if hop.hosts}
     if tried != set(seen.tried):

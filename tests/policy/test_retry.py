@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.policy.retry import SPREAD, RetryPolicy, Step, deadline, expired, next_step, next_try, warning
+from mta.policy.retry import SPREAD, RetryPolicy, Step, deadline, expired, next_step, next_try, tries, warning
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 USUAL = RetryPolicy(
@@ -198,3 +198,12 @@ def test_a_destination_that_failed_before_the_message_came_has_not_failed_for_it
     now = RECEIVED + 10
     for refused_at, step in ((RECEIVED - 1, Step.TRY), (RECEIVED, Step.TRY), (RECEIVED + 1, Step.EXPIRE)):
         assert next_step(policy, RECEIVED, False, now, now, paused=True, refused_at=refused_at) is step
+
+
+def test_all_tries_to_the_end() -> None:
+    policy = RetryPolicy((5 * MINUTE, 10 * MINUTE), warn=None, give_up=40 * MINUTE)
+    ages = [(at - RECEIVED) / MINUTE for at in tries(policy, RECEIVED, NoChance())]
+    assert ages == [0, 5, 15, 25, 35, 40]
+    late = [(at - RECEIVED) / MINUTE for at in tries(policy, RECEIVED, random.Random(1))]
+    assert late[-1] == 40
+    assert all(wait >= 5 for wait in (late[1], late[2] - late[1]))
