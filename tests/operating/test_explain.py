@@ -285,3 +285,13 @@ def test_the_null_reverse_path_and_a_unix_socket(config: Config) -> None:
 
 def test_letters_beyond_ascii_are_sent_with_smtputf8(config: Config) -> None:
     assert told(config, "josé@up.test", client="198.51.100.7").is_accepted
+
+
+def test_a_client_is_taken_to_use_the_tls_that_a_listener_wants(tmp_path: Path) -> None:
+    with_tls = CONFIGURATION.replace("    auth: required\n", "    auth: offered\n    tls: required\n")
+    config = written(tmp_path, f"{with_tls}tls: {{certificate: a.pem, key: a.pem}}\n")
+    explanation = told(config, "anna@ours.test", listener="192.0.2.1:587")
+    assert explanation.is_accepted
+    assert explanation.steps[0].text.startswith(
+        "192.0.2.1:587; tls: required, which is taken to be used; auth: offered;"
+    )
