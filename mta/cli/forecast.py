@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -17,12 +18,13 @@ from mta.config.model import Config
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
 from mta.message.timeline import Event
-from mta.operating.forecast import ASSUMPTION, MOST, Forecast, Progress, Prospect, changes
+from mta.operating.forecast import ASSUMPTION, MOST, Forecast, Progress, Prospect, Rerouted, changes, reroutes
 from mta.operating.forecast import forecast as look_ahead
 from mta.operating.story import tell
 from mta.operating.words import Line, count, moment, path, span
 
-HEADER = ("ID", "SENDER", "RECIPIENT", "TRIES", "NEXT", "WARNED", "END")
+MOST_WAYS: Final = 20  # that are printed
+HEADER: Final = ("ID", "SENDER", "RECIPIENT", "TRIES", "NEXT", "WARNED", "END")
 
 
 @click.command()
@@ -50,10 +52,16 @@ def forecast(number: int | None, new_file: str | None, old_file: str | None, lim
     old, new = _configurations(old_file, new_file)
     with desk_of(old) as desk, _progress() as progress:
         found = look_ahead(desk, [old] if new is None else [old, new], time.time(), number, limit, progress)
+        rerouted, whole = reroutes(desk, new) if new is not None and number is None else ([], 0)
     if number is not None and not found[0].prospects:
         raise NotDone(f"not in the queue: {id_of(number)}")
     if new is not None:
-        _tell_changes(found[0], found[1], old, new, as_json)
+        if as_json:
+            print_json(_changes_to_json(found[0], found[1], old, new, rerouted))
+            return
+        if number is None:
+            _tell_rerouted(rerouted, whole)
+        _tell_changes(found[0], found[1])
     elif as_json:
         print_json(found[0].to_json())
     elif number is not None:
@@ -172,14 +180,36 @@ def _route(one: Prospect) -> str:
     return f"to {printable(one.way.to)} ({printable(one.way.why)})"
 
 
-def _tell_changes(before: Forecast, after: Forecast, old: Config, new: Config, as_json: bool) -> None:
+def _tell_rerouted(rerouted: list[Rerouted], whole: int) -> None:
+    """What the new configuration does to the routes of all that is in the queue."""
+    number = sum(one.number for one in rerouted)
+    click.echo(f"of {count(whole, 'recipient')} in the queue {number:,} would go another way{':' if number else ''}")
+    for one in rerouted[:MOST_WAYS]:
+        to = f"refused with {printable(one.after.to)}" if one.after.is_refused else printable(one.after.to)
+        click.echo(f"  {one.number:>9,}  {printable(one.before)} -> {to} ({printable(one.after.why)})")
+    if len(rerouted) > MOST_WAYS:
+        click.echo(f"  and {count(len(rerouted) - MOST_WAYS, 'other way')} (--json has all of them)")
+
+
+def _changes_to_json(
+    before: Forecast, after: Forecast, old: Config, new: Config, rerouted: list[Rerouted]
+) -> dict[str, Any]:
+    found = changes(before, after)
+    return {
+        "at": moment(before.at),
+        "assumption": ASSUMPTION,
+        "before": old.sources.file,
+        "after": new.sources.file,
+        "routes": [one.to_json() for one in rerouted],
+        "changes": [one.to_json() for one in found],
+        "unchanged": len(before.prospects) - len(found),
+        "left_out": before.left_out,
+    }
+
+
+def _tell_changes(before: Forecast, after: Forecast) -> None:
     """What is another one under the new configuration."""
     found = changes(before, after)
-    if as_json:
-        both = {"before": old.sources.file, "after": new.sources.file, "changes": [one.to_json() for one in found]}
-        left = {"unchanged": len(before.prospects) - len(found), "left_out": before.left_out}
-        print_json({"at": moment(before.at), "assumption": ASSUMPTION, **both, **left})
-        return
     click.echo(f"{ASSUMPTION}:")
     for change in found:
         head = f"{format_queue_id(change.before.message)}  {path(change.before.now.address)}"

@@ -6,6 +6,7 @@ A copy of the queue is run forward (`rehearsal`), and what the relay would store
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any, Final, NamedTuple
 
 from mta.config.model import Config
 from mta.interfaces import Record
-from mta.message.envelope import format_queue_id
+from mta.message.envelope import format_queue_id, recipients_from_json
 from mta.message.timeline import Event
 from mta.operating.rehearsal import rehearse
 from mta.operating.words import moment
 from mta.policy.addressing import Addressing
 from mta.policy.expansion import is_expansion
+from mta.policy.routing import Decision
 from mta.policy.settlement import Notice, wants
 from mta.spool.desk import Desk
 from mta.spool.duplicate import duplicate
@@ -44,6 +46,10 @@ class Way(NamedTuple):
     to: str
     why: str
     is_refused: bool = False
+
+    def is_like(self, other: "Way") -> bool:
+        """Does it lead to the same, whichever rule says so?"""
+        return (self.to, self.is_refused) == (other.to, other.is_refused)
 
 
 @dataclass
@@ -88,7 +94,8 @@ class Prospect:
         """Is it the same outlook, give or take a minute?"""
         mine, theirs = ([*one.tries, one.warned, one.ended] for one in (self, other))
         return (
-            (self.way, self.end, self.is_told) == (other.way, other.end, other.is_told)
+            self.way.is_like(other.way)
+            and (self.end, self.is_told) == (other.end, other.is_told)
             and len(mine) == len(theirs)
             and all(_is_close(*pair) for pair in zip(mine, theirs, strict=True))
         )
@@ -172,6 +179,35 @@ def changes(before: Forecast, after: Forecast) -> list[Change]:
     return [Change(one, other) for one, other in pairs if not one.is_like(other)]
 
 
+class Rerouted(NamedTuple):
+    """Recipients of all that is in the queue who go another way. number: how many. before: where they wait now."""
+
+    number: int
+    before: str
+    after: Way
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        after = {"after": self.after.to, "refused": self.after.is_refused, "why": self.after.why}
+        return {"recipients": self.number, "before": self.before, **after}
+
+
+def reroutes(desk: Desk, config: Config) -> tuple[list[Rerouted], int]:
+    """The ways that a configuration has for mail that waits elsewhere now, those of most recipients first, and how
+    many recipients there are in the queue. All of the queue is looked at, however long it is."""
+    addressing = Addressing(config.directory(), config.routing(), config.postmaster)
+    found: Counter[tuple[str, Way]] = Counter()
+    whole = 0
+    for reverse_path, destination, packed in desk.routed():
+        for recipient in recipients_from_json(packed):
+            whole += 1
+            if not is_expansion(destination):
+                way = _decided(addressing.decide(reverse_path, recipient.address))
+                if way.is_refused or way.to != destination:
+                    found[destination, way] += 1
+    return [Rerouted(number, *ways) for ways, number in found.most_common()], whole
+
+
 def _choose(desk: Desk, message: int | None, limit: int) -> tuple[list[QueuedMessage], set[int], int]:
     """The messages to copy, those of them to tell of, and how many there are that would have been wanted, too."""
     if message is None:
@@ -219,7 +255,10 @@ def _prospect(message: QueuedMessage, recipient: QueuedRecipient, addressing: Ad
 def _way(addressing: Addressing, sender: str, recipient: QueuedRecipient) -> Way:
     if is_expansion(recipient.destination):
         return Way(recipient.destination, "its sender is to be told that it was expanded")
-    decision = addressing.decide(sender, recipient.address)
+    return _decided(addressing.decide(sender, recipient.address))
+
+
+def _decided(decision: Decision) -> Way:
     if decision.hop is None:
         return Way(str(decision.refusal), decision.why, is_refused=True)
     return Way(decision.hop.destination, decision.why)

@@ -26,7 +26,7 @@ from mta.spool.disk import Disk, Lock
 from mta.spool.figures import Figures, figures, together
 from mta.spool.folder import Folder
 from mta.spool.history import Story
-from mta.spool.ledger import Entry
+from mta.spool.ledger import Entry, Routed
 from mta.spool.listing import Held, Outlook, QueuedMessage, Totals, View
 from mta.spool.matching import EVERYTHING, Selection
 from mta.spool.pace import Pace
@@ -237,6 +237,12 @@ class Desk:
                     found |= {entry.id: entry for entry in ledger.read(one.store, after, end)}
             yield [found[number] for number in sorted(found)]
             after = end
+
+    def routed(self) -> Iterator[Routed]:
+        """Who waits where, of all that is in the queue."""
+        for one in self._drawers:
+            with _explained():
+                yield from ledger.routed(one.store)
 
     def files(self) -> list[tuple[int, Store]]:
         """The workers' numbers and files, in the order in which messages move; for reading."""

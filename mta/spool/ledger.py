@@ -5,7 +5,7 @@ is at one moment, whatever is recorded meanwhile, and the write-ahead log is not
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mta.message.envelope import WORKERS
@@ -33,6 +33,7 @@ EVENTS = """
 """
 KNOWN = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1) OR EXISTS (SELECT 1 FROM timeline WHERE message = ?1)"
 
+ROUTED = "SELECT id, sender, reverse_path, destination, recipients FROM delivery WHERE id > ? ORDER BY id LIMIT ?"
 QUEUED_IDS = "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
 GONE_IDS = "SELECT message FROM timeline WHERE message BETWEEN ? AND ? ORDER BY message LIMIT ?"
 
@@ -92,6 +93,23 @@ def read(store: Store, after: int, end: int) -> list[Entry]:
 def knows(store: Store, message: int) -> bool:
     """Is or was this message here, as far as is known?"""
     return bool(store.value(KNOWN, (message,)))
+
+
+class Routed(NamedTuple):
+    """Recipients of a message who wait together. reverse_path: whom they get it from. recipients: packed, as stored."""
+
+    reverse_path: str
+    destination: str
+    recipients: str
+
+
+def routed(store: Store) -> Iterator[Routed]:
+    """Who waits where, of all that is in the queue, read a stretch at a time."""
+    after = 0
+    while rows := store.rows(ROUTED, (after, STRETCH)):
+        for _, sender, reverse_path, destination, recipients in rows:
+            yield Routed(sender if reverse_path is None else reverse_path, destination, recipients)
+        after = rows[-1][0]
 
 
 def ids(store: Store, first: int, last: int, limit: int, gone: bool) -> list[int]:

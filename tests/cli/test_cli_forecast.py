@@ -75,10 +75,24 @@ def test_a_new_configuration(ground: Ground) -> None:
         + 'routes: [{to: there.test, via: "lmtp://127.0.0.1:24", name: store}, {to: no.test, via: 550 5.7.1 no}]\n'
     )
     lines = run("forecast", "--config", str(new)).stdout.splitlines()
+    assert lines[:3] == [
+        "of 3 recipients in the queue 2 would go another way:",
+        "          1  there.test -> lmtp://127.0.0.1:24 (routes[0] (store): to there.test)",
+        "          1  no.test -> refused with 550 5.7.1 no (routes[1]: to no.test)",
+    ]
+    lines = lines[3:]
     assert [line.split()[0] for line in lines[1:-1] if not line.startswith(" ")] == [moved, refused]
     assert "    before  to there.test (no route matches: by MX of there.test): " in lines[2]
     assert "    after   to lmtp://127.0.0.1:24 (routes[0] (store): to there.test): " in lines[3]
     assert "    after   refused with 550 5.7.1 no (routes[1]: to no.test): no try, returned " in lines[6]
+    [first, _] = json.loads(run("forecast", "--config", str(new), "--json").stdout)["routes"]
+    assert first == {
+        "recipients": 1,
+        "before": "there.test",
+        "after": "lmtp://127.0.0.1:24",
+        "refused": False,
+        "why": "routes[0] (store): to there.test",
+    }
     assert lines[-1] == "2 recipients would fare otherwise, 1 would not"
     found = json.loads(run("forecast", "--config", str(new), "--json", refused).stdout)
     assert (found["before"], found["after"], found["unchanged"]) == (str(ground.file), str(new), 0)
@@ -116,3 +130,21 @@ def test_what_comes_from_outside_cannot_speak_to_a_terminal(ground: Ground) -> N
     for words in ((), (queue_id,), ("--json",)):
         printed = run("forecast", *words).stdout
         assert not re.search(r"[^\n -~]", printed)
+
+
+def test_all_of_a_long_queue_is_routed_anew(ground: Ground) -> None:
+    """However little of it is run forward."""
+    ground.add("bob@there.test", many=450)
+    for number in range(25):
+        ground.add(f"bob@d{number}.test")
+    new = ground.file.with_name("new.yml")
+    new.write_text(
+        ground.file.read_text() + "routes: [{to: there.test, via: discard}, {to: '*', via: mx, tls: verify}]\n"
+    )
+    lines = run("forecast", "--config", str(new), "--limit", "1").stdout.splitlines()
+    assert lines[:2] == [
+        "of 475 recipients in the queue 475 would go another way:",
+        "        450  there.test -> discard (routes[0]: to there.test)",
+    ]
+    assert "  and 6 other ways (--json has all of them)" in lines
+    assert lines[-1] == "474 messages left out, the newest ones (--limit)"

@@ -242,6 +242,15 @@ def test_the_same_configuration_changes_nothing(house: House, tmp_path: Path) ->
     assert changes(before, after) == []
 
 
+def test_another_number_of_the_same_rule_is_no_change(house: House, tmp_path: Path) -> None:
+    house.submit("a@later.test")
+    house.run_until(MINUTE)
+    routes = RETRY + "routes: [{to: other.test, via: discard}, {to: later.test, via: mx}]\n"
+    before, after = look(house, tmp_path, config(tmp_path), config(tmp_path, routes, "new.yml"))
+    assert before.prospects[0].way.why != after.prospects[0].way.why
+    assert changes(before, after) == []
+
+
 def test_local_names_that_have_gone(house: House, tmp_path: Path) -> None:
     (tmp_path / "directory.yml").write_text("later.test:\n  mailboxes:\n    b:\n")
     house.submit("a@later.test", "b@later.test")

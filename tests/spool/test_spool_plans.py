@@ -5,7 +5,7 @@ import re
 import apsw
 import pytest
 
-from mta.spool import claims, database, history, keeping, listing, rushing, settling, sqlite, store, verbs
+from mta.spool import claims, database, history, keeping, ledger, listing, rushing, settling, sqlite, store, verbs
 from mta.spool.database import open_queue
 from mta.spool.disk import Disk
 
@@ -14,7 +14,7 @@ BOUNDED = (
     "SCAN destination USING COVERING INDEX",  # counts them, once, at the start
     "SCAN delivery USING INDEX delivery_held",  # which has nothing else in it
 )
-MODULES = (claims, history, keeping, rushing, settling, sqlite, store, verbs)
+MODULES = (claims, history, keeping, ledger, rushing, settling, sqlite, store, verbs)
 QUERIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES
@@ -23,6 +23,8 @@ QUERIES = {
 }
 QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("OLDEST", "MESSAGE", "DELIVERIES", "HELD", "TOTALS")}
 QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("DESTINATION", "WAITING", "HELD_THERE")}
+QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("ENDED", "DESTINATIONS")}
+QUERIES |= {f"ledger.ENDS_OF_STRETCH[{number}]": query for number, query in enumerate(ledger.ENDS_OF_STRETCH)}
 QUERIES["listing.FIND"] = listing.FIND.format(condition="1")
 QUERIES |= {f"database.ENDS[{number}]": query for number, query in enumerate(database.ENDS)}
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
@@ -72,6 +74,11 @@ def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
         ("rushing.OF_DOMAIN", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         ("listing.FIND", "delivery USING INTEGER PRIMARY KEY (rowid>?)"),
         ("listing.HELD", "delivery_held"),
+        ("listing.ENDED", "timeline_ended (ended>?)"),
+        ("listing.DESTINATIONS", "PRIMARY KEY (name>? AND name<?)"),
+        ("ledger.EVENTS", "event_message (message>? AND message<?)"),
+        ("ledger.DELIVERIES", "delivery_message (message>? AND message<?)"),
+        ("ledger.MESSAGES", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         ("history.EXPIRED", "timeline_ended (ended<?)"),
     ],
 )
