@@ -81,6 +81,8 @@ def _print(books: Audit) -> None:
             f"not judged: {count(books.forgotten, 'message')} that ended more than "
             f"{span(books.until - books.remembered)} ago (history)"
         )
+    if books.uncounted:
+        click.echo("the totals of the queue were not compared with what is in it: too much is written to it just now")
     for one in books.mismatches[:MOST_PRINTED]:
         click.echo(f"{one.id}  {one.text}")
     if books.found > MOST_PRINTED:

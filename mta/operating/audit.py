@@ -4,6 +4,7 @@ Each message is a small account of its own. Owed: an end for each recipient that
 alias, list or moved user that was replaced by others at RCPT. Paid: the ends that its timeline tells of, and who is
 still in the queue. An account is in order where each recipient has as many of the one as of the other, where a message
 with nothing left to do has ended, and where of each failure somebody was told, or it stands there why nobody was.
+At the end the totals that each queue file keeps of itself are compared with what is in it.
 
 What is in the queue can be looked at however old it is. The timeline of what has ended is kept for `history` alone;
 what ended earlier is not judged, since of a long timeline a part may be there still.
@@ -22,6 +23,7 @@ from mta.operating.story import ENDS
 from mta.operating.words import count, moment
 from mta.spool.desk import Desk
 from mta.spool.ledger import Entry
+from mta.spool.listing import Totals
 
 MOST_NAMED: Final = 1_000  # mismatches that are kept by name; all of them are counted
 _TIMES: Final = ("not at all", "once", "twice")
@@ -30,7 +32,9 @@ Progress = Callable[[int, int, int], None]
 
 
 class Mismatch(NamedTuple):
-    """Something that is not in order. id: the queue id, as people see it. text: what, made harmless for a terminal."""
+    """Something that is not in order. id: the queue id, as people see it, or the name of a queue file that has wrong
+    totals. text: what, made harmless for a terminal.
+    """
 
     id: str
     text: str
@@ -43,7 +47,8 @@ class Audit:
     messages, notices: received, and made here. accepted, made: recipients of the former and of the latter. ended:
     recipients by their end. queued: recipients by the state of their delivery. failures: those who failed, by class.
     unknown: recipients whose last result is unknown, each as often as it was. forgotten: messages that ended before
-    `remembered`, and are not judged. found: mismatches, of which the first ones are in `mismatches`.
+    `remembered`, and are not judged. uncounted: queue files whose totals could not be compared with what is in them,
+    since too much is written. found: mismatches, of which the first ones are in `mismatches`.
     """
 
     since: float
@@ -58,6 +63,7 @@ class Audit:
     failures: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     forgotten: int = 0
+    uncounted: int = 0
     found: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
 
@@ -80,6 +86,7 @@ class Audit:
             "failures": dict(sorted(self.failures.items())),
             "unknown": self.unknown,
             "forgotten": self.forgotten,
+            "uncounted": self.uncounted,
             "matches": self.matches,
             "found": self.found,
             "mismatches": [one._asdict() for one in self.mismatches],
@@ -99,7 +106,25 @@ def audit(desk: Desk, since: float, now: float, history: float, progress: Progre
             _enter(books, entry, desk)
         if progress is not None and stretch:
             progress(stretch[-1].id // 256, first, int(now * 1_000_000))
+    _recount(books, desk)
     return books
+
+
+def _recount(books: Audit, desk: Desk) -> None:
+    """Compare the totals, by which listings say how much there is, with all that is in the queue, however old."""
+    for worker, both in desk.recounted():
+        if both is None:
+            books.uncounted += 1
+        elif both[0] != both[1]:
+            said, found = (_in_words(one) for one in both)
+            _add(books, f"queue-{worker}", [f"its totals say {said}, and there are {found}"])
+
+
+def _in_words(totals: Totals) -> str:
+    return (
+        f"{count(totals.messages, 'message')} of {totals.octets:,} octets for {count(totals.recipients, 'recipient')} "
+        f"({totals.active:,} active, {totals.held:,} held)"
+    )
 
 
 class _Account:
@@ -167,9 +192,13 @@ def _enter(books: Audit, entry: Entry, desk: Desk) -> None:
         for at, number in account.notices
         if at > books.remembered and not desk.knows(parse_queue_id(number) or 0)
     ]
+    _add(books, format_queue_id(entry.id), wrong)
+
+
+def _add(books: Audit, name: str, wrong: list[str]) -> None:
     books.found += len(wrong)
     room = MOST_NAMED - len(books.mismatches)
-    books.mismatches += [Mismatch(format_queue_id(entry.id), text) for text in wrong[:room]]
+    books.mismatches += [Mismatch(name, text) for text in wrong[:room]]
 
 
 def _wrong(entry: Entry, account: _Account) -> Iterator[str]:

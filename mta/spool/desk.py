@@ -244,6 +244,11 @@ class Desk:
             with _explained():
                 yield from ledger.routed(one.store)
 
+    def recounted(self) -> list[tuple[int, tuple[Totals, Totals] | None]]:
+        """The workers' numbers, what each one's file says that there is in it, and what there is (`ledger.totals`)."""
+        with _explained():
+            return [(one.worker, ledger.totals(one.store)) for one in self._drawers]
+
     def files(self) -> list[tuple[int, Store]]:
         """The workers' numbers and files, in the order in which messages move; for reading."""
         return [(one.worker, one.store) for one in self._drawers]

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mta.message.envelope import WORKERS
+from mta.spool import listing
+from mta.spool.listing import Totals
 from mta.spool.store import Row, Store
 
+AT_ONCE = 5_000  # messages that are counted in one read transaction, which takes some milliseconds
+LOOKS = 3  # at a longer queue, until nobody has written meanwhile
 STRETCH = 400  # messages that are read at a time, at most
 
 LAST = """
@@ -34,6 +38,8 @@ EVENTS = """
 KNOWN = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1) OR EXISTS (SELECT 1 FROM timeline WHERE message = ?1)"
 
 ROUTED = "SELECT id, sender, reverse_path, destination, recipients FROM delivery WHERE id > ? ORDER BY id LIMIT ?"
+SIZES = "SELECT id, size FROM message WHERE id > ? ORDER BY id LIMIT ?"
+STATES = "SELECT id, state, json_array_length(recipients) FROM delivery WHERE id > ? ORDER BY id LIMIT ?"
 QUEUED_IDS = "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
 GONE_IDS = "SELECT message FROM timeline WHERE message BETWEEN ? AND ? ORDER BY message LIMIT ?"
 
@@ -93,6 +99,37 @@ def read(store: Store, after: int, end: int) -> list[Entry]:
 def knows(store: Store, message: int) -> bool:
     """Is or was this message here, as far as is known?"""
     return bool(store.value(KNOWN, (message,)))
+
+
+def totals(store: Store) -> tuple[Totals, Totals] | None:
+    """What a file says that there is in it, and what there is. None where that cannot be told: the queue is long, and
+    somebody writes all the time.
+    """
+    if listing.totals(store).messages <= AT_ONCE:
+        with store.reading():
+            return listing.totals(store), _counted(store)
+    for _ in range(LOOKS):
+        version, said = store.version(), listing.totals(store)
+        found = _counted(store)
+        if store.version() == version:
+            return said, found
+    return None
+
+
+def _counted(store: Store) -> Totals:
+    """All of it, read a stretch at a time."""
+    messages = octets = after = 0
+    while rows := store.rows(SIZES, (after, STRETCH)):
+        messages += len(rows)
+        octets += sum(size for _, size in rows)
+        after = rows[-1][0]
+    states = dict.fromkeys(("waiting", "active", "held"), 0)
+    after = 0
+    while rows := store.rows(STATES, (after, STRETCH)):
+        for _, state, recipients in rows:
+            states[state] += recipients
+        after = rows[-1][0]
+    return Totals(messages, octets, **states)
 
 
 class Routed(NamedTuple):
