@@ -13,7 +13,7 @@ import click
 
 from mta.cli.common import NotDone, QueueId, id_of, with_json
 from mta.cli.opening import configuration, desk_of
-from mta.cli.output import print_columns, print_json, print_lines
+from mta.cli.output import on_terminal, print_columns, print_json, print_lines
 from mta.config.model import Config
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
@@ -112,8 +112,10 @@ def _progress() -> Iterator[Progress | None]:
 def _tell_all(found: Forecast) -> None:
     """A line for each recipient."""
     click.echo(f"{ASSUMPTION}:")
-    if found.prospects:
-        print_columns(HEADER, [_row(one, found.at) for one in found.prospects], right=frozenset({3}))
+    if found.prospects and on_terminal():
+        _print_table(found.prospects)
+    elif found.prospects:
+        print_columns(HEADER, [_row(one) for one in found.prospects], right=frozenset({3}))
     _tell_left_out(found)
 
 
@@ -122,7 +124,26 @@ def _tell_left_out(found: Forecast) -> None:
         click.echo(f"{count(found.left_out, 'message')} left out, the newest ones (--limit)")
 
 
-def _row(one: Prospect, now: float) -> tuple[str, ...]:
+def _print_table(prospects: list[Prospect]) -> None:
+    """A table that fits 80 columns."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=True)
+    table.add_column("ID", no_wrap=True, min_width=12)
+    table.add_column("Sender, recipient", ratio=1, overflow="fold")
+    table.add_column("Tries", justify="right", no_wrap=True)
+    table.add_column("Outlook", no_wrap=True, min_width=26)
+    for one in prospects:
+        outlook = [f"next   {_minute(one.tries[0])}"] if one.tries else []
+        outlook += [f"warned {_minute(one.warned)}"] if one.warned is not None else []
+        whom = Text(f"{path(one.sender)}\nto {path(one.now.address)}")
+        table.add_row(format_queue_id(one.message), whom, str(len(one.tries)), Text("\n".join([*outlook, _end(one)])))
+    Console(highlight=False).print(table)
+
+
+def _row(one: Prospect) -> tuple[str, ...]:
     following = next((at for at in one.tries), None)
     return (
         format_queue_id(one.message),
@@ -136,6 +157,8 @@ def _row(one: Prospect, now: float) -> tuple[str, ...]:
 
 
 def _end(one: Prospect) -> str:
+    if one.now.wish:
+        return f"as an operator asked, when its try has ended: {printable(one.now.wish)}"
     if one.now.state == "held":
         return "held until it is released"
     if one.ended is None:

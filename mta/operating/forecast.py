@@ -4,16 +4,20 @@ configuration would do to it.
 A copy of the queue is run forward (`rehearsal`), and what the relay would store of each message is gathered here.
 """
 
+import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import apsw
+
 from mta.config.model import Config
-from mta.interfaces import Record
+from mta.interfaces import Record, SpoolBroken
 from mta.message.envelope import format_queue_id, recipients_from_json
 from mta.message.timeline import Event
 from mta.operating.rehearsal import rehearse
@@ -35,7 +39,7 @@ MOST: Final = 500  # messages that are copied, unless told otherwise: five days 
 BESIDE: Final = 100  # messages that are copied with the one that is asked for, of each of its destinations
 A_MINUTE: Final = 60.0  # seconds; what happens to some mail moves the tries of other mail by as little as this
 SLACK: Final = 86_400.0  # seconds behind the last end within which everything must have come to it
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108  a file system in memory; the folder in it is private
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  a file system in memory, if we may write there; the folder is private
 
 Progress = Callable[[int, int], None]
 
@@ -56,7 +60,8 @@ class Way(NamedTuple):
 class Prospect:
     """What is going to happen to a recipient of a message. Times are seconds since 1970, None for never.
 
-    now: as the listing has him. way: where he is routed now. tries, warned, ended: when. end: how he ends ("failed",
+    now: as the listing has him; a wish of an operator that waits for the end of a try decides, whatever else is said
+    here. way: where he is routed now. tries, warned, ended: when. end: how he ends ("failed",
     "discarded"), or that he is "held" from then on, until somebody releases him; "" where he is not seen to end.
     is_told: his sender is told of the end. reply: what the end is told with. events: all of it, as the timeline would
     have it.
@@ -154,10 +159,12 @@ def forecast(
     progress: is told now and then how much has been done, and of how much.
     """
     chosen, asked, left_out = _choose(desk, message, limit)
-    with tempfile.TemporaryDirectory(prefix="mta-forecast-", dir=_MEMORY if _MEMORY.is_dir() else None) as place:
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="mta-forecast-", dir=memory) as place, _explained():
         original = Path(place, "original")
         original.mkdir(mode=0o700)
         workers = duplicate(desk, [one.id for one in chosen], original, lambda: now)
+        chosen = _copied(chosen, original, now)
         found = []
         for number, config in enumerate(configs):
             folder = shutil.copytree(original, Path(place, f"copy-{number}"))
@@ -206,6 +213,24 @@ def reroutes(desk: Desk, config: Config) -> tuple[list[Rerouted], int]:
                 if way.is_refused or way.to != destination:
                     found[destination, way] += 1
     return [Rerouted(number, *ways) for ways, number in found.most_common()], whole
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise SpoolBroken(f"the queue cannot be copied and run forward: {error}") from error
+
+
+def _copied(chosen: list[QueuedMessage], folder: Path, now: float) -> list[QueuedMessage]:
+    """What of these messages is in a copy: some may have ended before they were read."""
+    with Desk(folder, lambda: now) as copy:
+        there = {(one.id, to.address) for one in copy.queue(limit=len(chosen)) for to in one.recipients}
+    left = (
+        one._replace(recipients=tuple(to for to in one.recipients if (one.id, to.address) in there)) for one in chosen
+    )
+    return [one for one in left if one.recipients]
 
 
 def _choose(desk: Desk, message: int | None, limit: int) -> tuple[list[QueuedMessage], set[int], int]:
@@ -273,7 +298,7 @@ class _Gathering:
         for one in prospects:
             self.prospects[one.message, one.now.address, one.now.destination] = one
             self._by_address.setdefault((one.message, one.now.address), []).append(one)
-        self.open = {key for key, one in self.prospects.items() if one.now.state != "held"}
+        self.open = {key for key, one in self.prospects.items() if one.now.state != "held" and not one.now.wish}
 
     def hear(self, record: Record) -> None:
         """Take in what is stored of a try, or of a decision."""

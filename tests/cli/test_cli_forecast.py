@@ -37,6 +37,19 @@ def test_a_line_for_each_recipient(ground: Ground) -> None:
     assert rows[2].split()[1:] == ["<>", "held@there.test", "0", "-", "-", "held", "until", "it", "is", "released"]
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_gets_a_table_that_fits(ground: Ground, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr("mta.cli.forecast.on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    queue_id = ground.add("bob@there.test", sender="alice@a-rather-long-name-of-a-domain.sender.test")
+    ground.mta("hold", ground.add("held@there.test"))
+    _, *lines = run("forecast").stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    printed = "\n".join(lines)
+    for word in (queue_id, "alice@a-rather-long", "to bob@there.test", "returned 20", "next   20", "held until"):
+        assert word in printed
+
+
 def test_one_message(ground: Ground) -> None:
     queue_id = ground.add("bob@there.test")
     ground.defer(queue_id)

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 import clockwork
 import pytest
 from clockwork import BEGINNING, GREYLISTED, HOUR, MINUTE, House, OnDisk
+from spools import SqliteWorld
 from twisted.internet.task import Clock
 
 from mta.config.load import load
 from mta.config.model import Config
+from mta.interfaces import SpoolBroken
 from mta.message.envelope import Recipient
 from mta.message.outcome import held
 from mta.operating.forecast import Forecast, Prospect, changes, forecast
 from mta.operating.rehearsal import NOT_TRIED, Shortest
 from mta.policy.retry import RetryPolicy
 from mta.spool.desk import Desk
+from mta.spool.duplicate import duplicate
+from mta.spool.matching import Selection
 
 WARN, GIVE_UP = HOUR, 5 * HOUR
 POLICY = RetryPolicy((5 * MINUTE, HOUR), WARN, GIVE_UP)
@@ -121,6 +125,20 @@ def test_the_same_for_one_message(house: House, tmp_path: Path) -> None:
     assert none.prospects == []
 
 
+def test_each_worker_s_file_is_run_forward(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.rightNow = BEGINNING
+    for number in (0, 1, 2):
+        world = SqliteWorld(clock, tmp_path / "spool", worker=number, workers=3)
+        world.commit([f"u{number}@x.test"], "x.test")
+        world.close()
+    with Desk(tmp_path / "spool", clock.seconds) as desk:
+        [found] = forecast(desk, [config(tmp_path)], clock.seconds())
+    assert sorted(of(found)) == ["u0@x.test", "u1@x.test", "u2@x.test"]
+    assert {one.ended for one in found.prospects} == {found.prospects[0].ended}
+    assert found.prospects[0].ended == pytest.approx(BEGINNING + GIVE_UP, abs=A_MOMENT)
+
+
 def test_the_queue_is_not_touched(house: House, tmp_path: Path) -> None:
     house.submit("a@later.test", "b@down.test")
     house.run_until(MINUTE)
@@ -189,6 +207,48 @@ def test_most_that_is_looked_at(house: House, tmp_path: Path) -> None:
     assert ([one.message for one in found.prospects], found.left_out) == ([first], 2)
     assert found.to_json()["left_out"] == 2
     assert told == sorted(told)
+
+
+def test_what_has_left_the_queue_meanwhile_is_not_told_of(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = house.submit("a@later.test")
+    house.submit("b@later.test", "c@down.test")
+    house.run_until(MINUTE)
+    now = house.clock.seconds()
+
+    def end_first(desk: Desk, *more: Any) -> list[int]:
+        with Desk(tmp_path / "spool", lambda: now) as other:
+            other.drop(Selection(ids=frozenset({gone})))
+            other.drop(Selection(to="down.test"))
+        return duplicate(desk, *more)
+
+    monkeypatch.setattr("mta.operating.forecast.duplicate", end_first)
+    assert list(of(look(house, tmp_path)[0])) == ["b@later.test"]
+
+
+def test_an_operator_s_wish_decides(house: House, tmp_path: Path) -> None:
+    house.transport.holding = True
+    house.submit("a@later.test")
+    house.run(1)
+    house.operate("drop")
+    [one] = look(house, tmp_path)[0].prospects
+    assert (one.now.state, one.now.wish, one.end) == ("active", "drop", "")
+    house.transport.let_go()
+
+
+def test_a_copy_that_cannot_be_made(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.submit("a@later.test")
+    house.run_until(MINUTE)
+    monkeypatch.setattr("mta.operating.forecast._MEMORY", tmp_path / "nowhere")
+    assert look(house, tmp_path)[0].prospects[0].end == "failed", "where there is no such place, another one will do"
+
+    def full(*_: object) -> list[int]:
+        raise apsw.FullError("database or disk is full")
+
+    monkeypatch.setattr("mta.operating.forecast.duplicate", full)
+    with pytest.raises(SpoolBroken, match="cannot be copied and run forward: database or disk is full"):
+        look(house, tmp_path)
 
 
 # A new configuration
