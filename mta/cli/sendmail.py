@@ -17,6 +17,7 @@ from typing import IO, Final
 import click
 
 from mta.cli.common import NotDone
+from mta.cli.impostors import is_impostor
 from mta.cli.letter import Letter, Unfit, addresses_in
 from mta.cli.sendmail_words import ALIASES, LISTING, SESSION, Words, WrongWords, read_words
 from mta.cli.submitting import Submitted, submit
@@ -27,6 +28,7 @@ from mta.smtp.allowance import RECIPIENTS_LIMIT
 from mta.smtp.asking import NO_WISHES, Mail, Wishes
 from mta.smtp.batch import batch
 from mta.smtp.client import Ending, How, Stage
+from mta.smtp.steps import OwnReply
 from mta.spool.drop import leave, user_name
 
 NAMES: Final = frozenset({"sendmail", "mailq", "newaliases"})
@@ -34,6 +36,9 @@ IN_MEMORY: Final = 1024 * 1024  # octets of a message; what is longer goes to a 
 _BLOCK: Final = 65536
 _NO_USER: Final = frozenset({"5.1.0", "5.1.1", "5.1.3", "5.1.6"})
 _NO_HOST: Final = frozenset({"5.1.2", "5.1.10", "5.4.4"})
+
+
+_NOT_ASKED: Final = Ending(How.LOST, OwnReply(451, "4.4.1", ("nobody was asked",)), Stage.GREETING)
 
 
 class _Verbatim(click.Command):
@@ -151,8 +156,11 @@ def _full_name(asked: Words) -> str:
 def _hand_over(mail: Mail, where: Whereabouts, verbose: bool) -> int:
     """By SMTP, else by the drop folder."""
     said: list[str] = []
-    endings: Sequence[Ending] = ()
+    endings: Sequence[Ending] = [_NOT_ASKED] * len(mail.forward_paths)
     for place in where.places:
+        if is_impostor(place, where.spools):
+            said.append(f"{place}: another user listens there")
+            continue
         submitted = submit(place, where.hostname, mail)
         endings = submitted.endings
         said.append(f"{place}: {endings[0].reply}")
@@ -160,16 +168,16 @@ def _hand_over(mail: Mail, where: Whereabouts, verbose: bool) -> int:
             if verbose:
                 _tell_all(mail, submitted)
             break
-    late = [path for path, one in _each(mail, endings) if _is_for_later(one)]
-    refused = [(path, one) for path, one in _each(mail, endings) if one.how is not How.TAKEN and not _is_for_later(one)]
-    if not where.places:
-        late, said = list(mail.forward_paths), ["no listener is for programs of this machine"]
+    each = list(zip(mail.forward_paths, endings, strict=True))
+    late = [path for path, ending in each if _is_for_later(ending)]
+    refused = [(path, ending) for path, ending in each if ending.how is not How.TAKEN and not _is_for_later(ending)]
     status = os.EX_OK
     for path, ending in refused:
         status = status or _status(ending)
         _say(f"{printable(path)} is refused: {ending.reply}")
     if refused and len(refused) < len(mail.forward_paths):
         _say("it goes to the other recipients")
+    said = said or ["no listener is for programs of this machine"]
     return (_leave(mail, late, where, said, verbose) or status) if late else status
 
 
@@ -192,10 +200,6 @@ def _leave(mail: Mail, late: list[str], where: Whereabouts, said: list[str], ver
 
 
 _FULL: Final = frozenset({28, 122})  # ENOSPC, EDQUOT
-
-
-def _each(mail: Mail, endings: Sequence[Ending]) -> list[tuple[str, Ending]]:
-    return list(zip(mail.forward_paths, endings, strict=False))
 
 
 def _is_for_later(ending: Ending) -> bool:
@@ -226,7 +230,7 @@ def _status(ending: Ending) -> int:
 
 
 def _tell_all(mail: Mail, submitted: Submitted) -> None:
-    for path, ending in _each(mail, submitted.endings):
+    for path, ending in zip(mail.forward_paths, submitted.endings, strict=True):
         _say(f"{printable(path)} at {submitted.place}: {ending.reply}")
 
 
@@ -253,6 +257,8 @@ def _is_ours(spool: Path) -> bool:
 def _talk(where: Whereabouts) -> int:
     """SMTP on standard input and output, spoken by the relay."""
     for place in where.places:
+        if is_impostor(place, where.spools):
+            continue
         try:
             connection = place.connect()
         except OSError:

@@ -5,6 +5,7 @@ makes no sense at present, the relay is looked for in the well-known places.
 """
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +74,12 @@ def find_relay(named: str | None, environ: Mapping[str, str], cwd: Path = Path()
 def _is_trusted(file: Path) -> bool:
     """Mail is sent from everywhere, and where others may write they could have it sent to themselves."""
     try:
-        return file.stat().st_uid in (0, os.geteuid()) and not file.stat().st_mode & 0o002
+        found = [
+            one.lstat() for one in (file, file.parent)
+        ]  # a link would have another's words be read as if from here
     except OSError:
         return False
+    return all(one.st_uid in (0, os.geteuid()) and not one.st_mode & stat.S_IWOTH for one in found)
 
 
 def _of(file: Path) -> Whereabouts:

@@ -146,7 +146,7 @@ class Batch:
         elif reply.is_transient and self._patient:
             raise NotNow(reply)
         else:
-            self.refused.append((recipient, reply))
+            self._refuse(recipient, reply)
         return reply
 
     async def _finish(self, end: EndOfContent) -> None:
@@ -156,8 +156,13 @@ class Batch:
         if reply.is_transient:
             raise NotNow(reply)
         if not reply.is_positive:
-            self.refused += [(recipient, reply) for recipient in self.taken]
+            for recipient in self.taken:
+                self._refuse(recipient, reply)
             self.taken = []
+
+    def _refuse(self, recipient: Recipient, reply: Reply) -> None:
+        self._house.keeping.measures.refused(reply.code, reply.enhanced)
+        self.refused.append((recipient, reply))
 
 
 async def _known(answer: Answer) -> Reply:

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from mta.inbound.batches import Batch, LocalUser, NotNow
 from mta.inbound.house import House
 from mta.inbound.manners import Manners
-from mta.interfaces import IDropFolder, IHanded, NotMail, SpoolBroken, SpoolFull
+from mta.interfaces import Found, IDropFolder, IHanded, NotMail, SpoolBroken, SpoolFull
 from mta.message.envelope import DROP, Envelope, Recipient, format_queue_id
 from mta.message.header import header_block
 from mta.message.outcome import FAILED, Outcome
@@ -86,34 +86,46 @@ class Dropping:
         return looked.addErrback(lambda failure: _log.failure("the drop folder could not be looked at", failure))
 
     async def _round(self) -> None:
-        now = self._clock.seconds()
         try:
-            trouble = "" if self._trouble == "" else await self._in_thread(self._folder.prepare)
-            if trouble != self._trouble:
-                self._trouble = trouble
-                if trouble:
-                    self._house.log.event("alarm", why=trouble)
-            version = -1 if trouble else await self._in_thread(self._folder.version)
+            found = await self._news()
         except OSError as error:
-            if self._trouble != str(error):
-                self._trouble = str(error)
-                self._house.log.event("alarm", why=f"the drop folder cannot be used: {error}")
+            self._trouble_is(f"the drop folder cannot be used: {error}")
             return
-        if trouble or (version == self._seen and now < self._again):
+        if found is None:
             return
-        self._seen, self._again = version, float("inf")
-        if len(self._waiting) > MOST_REMEMBERED:
-            self._waiting.clear()
-        self._waiting = {name: until for name, until in self._waiting.items() if until > now}
-        found = await self._in_thread(self._folder.look, frozenset(self._waiting) | self._kept)
         for name in found.strange:
             await self._put_aside(name, "it is not what is left there")
         for name in found.names:
             if self._stopping or not await self._is_taken_up(name):
                 break
         if found.more:
-            self._again = now
+            self._again = 0.0
         self._again = min([self._again, *self._waiting.values()])
+
+    async def _news(self) -> Found | None:
+        """What lies there, where something has changed, or has waited long enough. Raises `OSError`."""
+        now = self._clock.seconds()
+        if self._trouble != "":
+            why = await self._in_thread(self._folder.prepare)
+            if why:
+                self._trouble_is(why)
+                return None
+        version = await self._in_thread(self._folder.version)
+        if version == self._seen and now < self._again:
+            self._trouble = ""
+            return None
+        if len(self._waiting) > MOST_REMEMBERED:
+            self._waiting.clear()
+        self._waiting = {name: until for name, until in self._waiting.items() if until > now}
+        found: Found = await self._in_thread(self._folder.look, frozenset(self._waiting) | self._kept)
+        self._trouble, self._seen, self._again = "", version, float("inf")
+        return found
+
+    def _trouble_is(self, why: str) -> None:
+        """Say it once, until it is mended."""
+        if why != self._trouble:
+            self._trouble = why
+            self._house.log.event("alarm", why=why)
 
     async def _is_taken_up(self, name: str) -> bool:
         """Take up one file, or do what is to be done with it instead. False: others have no better chance now."""

@@ -144,6 +144,11 @@ def event(kind: str, **detail: object) -> Event:
             event("received", client="", helo="h.test", protocol="LMTP", sender="", recipients=["a@b.test"], size=1234),
             "received from h.test over a Unix socket by LMTP: 1,234 octets from <> for a@b.test",
         ),
+        (
+            event("received", client="drop", helo="uid 1000", protocol="local", login="alice", sender="a@b.test",
+                  recipients=["c@d.test"], size=1234),
+            "taken out of the drop folder, where alice (uid 1000) had left it: 1,234 octets from a@b.test for c@d.test",
+        ),
         (event("attempt", **{"try": 2}, destination="d.test", host="", seconds=30.0004, reply="451 4.4.1 no answer"),
          "try 2 at d.test, without TLS, 30 s: 451 4.4.1 no answer"),
         (event("attempt", **{"try": 1}, host="mx.test[192.0.2.1]:25", seconds=0.1, reply="250 ok",

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import trustme
 from cli_ground import MTA
 from toy_relay import HANG_UP, SILENCE, Toy
 
-from mta.cli import sendmail, submitting
+from mta.cli import impostors, sendmail, submitting
 from mta.cli.submitting import Place
 from mta.cli.whereabouts import Whereabouts
 from mta.smtp import replies
@@ -202,6 +203,38 @@ def test_what_was_said_before_tls_is_not_believed(ground: Ground, toy: Toy) -> N
     toy.answers |= {"EHLO": "250-toy.test\r\n250 STARTTLS", "STARTTLS": "220 ready\r\n250 and more"}
     ground.send("c@d.test")
     assert (toy.contents, len(ground.left)) == ([], 1)
+
+
+def test_nobody_else_is_given_the_mail_who_listens_in_its_place(
+    ground: Ground, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = f"{toy.place.port:04X}"
+    local, everywhere, wide = "0100007F", "00000000", "0" * 32
+    mapped = "0000000000000000FFFF00000100007F"
+    for address, uid, given in (
+        (local, 54321, 0),
+        (everywhere, 54321, 0),
+        (wide, 54321, 0),
+        (mapped, 54321, 0),
+        (local, os.getuid(), 1),
+        (local, 0, 2),
+        ("0200007F", 54321, 3),  # another address
+    ):
+        (tmp_path / "table").write_text(
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+            f"   0: {address}:{port} {everywhere}:0000 0A 00000000:00000000 00:00000000 00000000 {uid} 0 1 1 0\n"
+            f"   1: {local}:{port} {local}:1234 01 00000000:00000000 00:00000000 00000000 54321 0 1 1 0\n"
+        )
+        monkeypatch.setattr(sendmail, "is_impostor", partial(impostors.is_impostor, tables=[tmp_path / "table"]))
+        ground.send("c@d.test")
+        assert len(toy.contents) == given, address
+    assert len(ground.left) == 4
+    assert "another user listens there" not in ground.send("-v", "c@d.test")
+
+
+def test_the_kernel_tells_who_listens(toy: Toy) -> None:
+    assert not impostors.is_impostor(toy.place, ())
+    assert list(impostors._listeners(toy.place, impostors.TABLES)) == [os.getuid()]
 
 
 def no_folder(drop: Path) -> None:

@@ -253,5 +253,12 @@ def test_a_configuration_beside_is_believed_only_from_who_may_say_so(tmp_path: P
     here.parent.mkdir()
     here.write_text("spool: /x\n")
     assert find_relay(None, {}, tmp_path, tmp_path / "none").file == here
-    here.chmod(0o666)
+    for other in (here, here.parent):
+        mode = other.stat().st_mode
+        other.chmod(0o777)
+        assert find_relay(None, {}, tmp_path, tmp_path / "none").file is None
+        other.chmod(mode)
+    assert find_relay(None, {}, tmp_path, tmp_path / "none").file == here
+    here.rename(tmp_path / "mta.yml")
+    here.symlink_to(tmp_path / "mta.yml")
     assert find_relay(None, {}, tmp_path, tmp_path / "none").file is None

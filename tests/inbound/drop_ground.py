@@ -99,7 +99,10 @@ class DropGround:
         return sorted(one.name for one in self.aside.iterdir()) if self.aside.exists() else []
 
     def wait(self, seconds: float = 1.0) -> None:
-        """Let time pass, and everybody answer."""
+        """Let time pass, a second at a time, and everybody answer."""
+        while seconds > 1:
+            self.wait(1)
+            seconds -= 1
         self.clock.advance(seconds)
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)

@@ -376,3 +376,35 @@ def test_stopped_it_takes_up_no_more(ground: DropGround) -> None:
     name = ground.leave("bob@there.test")
     ground.wait(5)
     assert (ground.kept, ground.names) == ([], [name])
+
+
+def test_a_crash_before_the_file_is_removed_makes_one_extra_copy(tmp_path: Path) -> None:
+    ground = DropGround(tmp_path)
+    name = ground.leave("bob@there.test")
+    octets = (ground.drop / name).read_bytes()
+    ground.wait()
+    ground.stop()
+    assert len(ground.kept) == 1
+    ground.put(octets, name)  # as if it had never been removed
+    again = DropGround(tmp_path)
+    again.wait(5)
+    assert (len(again.kept), again.names) == (1, [])
+    again.stop()
+
+
+def test_a_folder_that_goes_is_made_anew(ground: DropGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground.drop.rmdir()
+    ground.wait(5)
+    assert [line for line in ground.lines if "cannot be used" in line][1:] == []
+    assert ground.drop.stat().st_mode & 0o7777 == 0o1733
+
+    def broken(passed_over: object) -> Any:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ground.folder, "look", broken)
+        ground.leave("bob@there.test")
+        ground.wait(5)
+    ground.wait()
+    assert len(ground.kept) == 1
+    assert len([line for line in ground.lines if "Input/output" in line]) == 1
