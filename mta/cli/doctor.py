@@ -1,8 +1,7 @@
 """Doctor: `mta doctor`, is this relay ready for the world, and what is there to do?"""
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -11,12 +10,10 @@ import click
 
 from mta.cli.common import configured, with_json
 from mta.cli.opening import configuration
-from mta.cli.output import print_json, print_lines
-from mta.config.model import Config
-from mta.dns.inquirer import Inquirer
+from mta.cli.output import on_terminal, print_json, print_lines
 from mta.operating.doctor.examination import Progress, Request, domain_in_ascii, domains_of, examine
-from mta.operating.doctor.finding import Level, summary, tell, to_json
-from mta.operating.doctor.outside import LONGEST_WAIT, Outside
+from mta.operating.doctor.finding import Finding, Level, summary, tell, to_json
+from mta.operating.doctor.outside import outside_of
 
 NOT_READY = 1  # exit status
 
@@ -89,20 +86,38 @@ def doctor(
     config = configuration(config_file)
     request = Request((domain,) if domain else (), selectors, addresses, connect or "")
     with _progress() as progress:
-        findings = examine(config, outside(config), request, progress)
+        findings = examine(config, outside_of(config), request, progress)
     if as_json:
         print_json(to_json(request.domains or domains_of(config), findings))
     else:
-        print_lines([tell(finding) for finding in findings])
+        if on_terminal():
+            _print_on_terminal(findings)
+        else:
+            print_lines([tell(finding) for finding in findings])
         click.echo(summary(findings))
     if any(finding.level is Level.PROBLEM for finding in findings):
         sys.exit(NOT_READY)
 
 
-def outside(config: Config) -> Outside:
-    """The world as the relay sees it."""
-    servers = [str(server) for server in config.dns.nameservers]
-    return Outside(Inquirer(servers, min(config.dns.timeout, LONGEST_WAIT), time.time))
+def _print_on_terminal(findings: Sequence[Finding]) -> None:
+    """Wrapped to its width, but for records, which are there to be copied."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for finding in findings:
+        line = tell(finding)
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True, min_width=max(map(len, Level)))
+        table.add_column(ratio=1, overflow="fold")
+        told = Text(line.text)
+        if finding.advice:
+            told.append(f"\n{finding.advice}", "italic")
+        table.add_row(Text(line.head, line.style), told)
+        console.print(table)
+        if finding.record:
+            console.print(Text(f"    {finding.record}", "bold"), soft_wrap=True)
 
 
 @contextmanager

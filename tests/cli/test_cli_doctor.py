@@ -34,3 +34,15 @@ def test_it_says_what_it_found_for_programs(ground: Ground) -> None:
 )
 def test_used_wrongly(ground: Ground, words: list[str], said: str) -> None:
     assert said in ground.mta("doctor", *words, status=2).stderr
+
+
+def test_on_a_terminal_records_are_left_whole(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are there to be copied; all else is wrapped."""
+    monkeypatch.setattr("mta.cli.doctor.on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    with serving({}) as server:
+        ground.file.write_text(f"{ground.file.read_text()}dns: {{nameservers: ['{server}'], timeout: 1s}}\n")
+        lines = ground.mta("doctor", "good.net", "--address", "11.1.2.3", status=1).stdout.splitlines()
+    assert '    _dmarc.good.net. TXT "v=DMARC1; p=none; rua=mailto:postmaster@good.net"' in lines
+    assert all(len(line) <= 40 for line in lines[:-1] if not line.startswith("    "))
+    assert "problem, " in lines[-1] or "problems, " in lines[-1]

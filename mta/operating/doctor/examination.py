@@ -6,7 +6,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography.x509 import Certificate
 
@@ -14,8 +14,8 @@ from mta.config.model import Config
 from mta.net.certificates import TlsProblem, load_certificates
 from mta.operating.doctor import certificate, dmarc, keys, machine, names, relaying, servers, spf, transport
 from mta.operating.doctor.exchange import Host, Relay, is_here, judge_mx
-from mta.operating.doctor.finding import Finding, Teller
-from mta.operating.doctor.outside import Outside
+from mta.operating.doctor.finding import Finding, Teller, quoted, to_json
+from mta.operating.doctor.outside import Outside, outside_of
 from mta.operating.doctor.spf_record import is_spf
 from mta.policy.exchangers import Answer, Exchanger, Found, is_host_name
 from mta.policy.idn import in_a_labels
@@ -65,6 +65,20 @@ def domain_in_ascii(text: str) -> str | None:
     """A domain as the DNS has it; None for what is none."""
     domain = in_a_labels(text.strip().lower()).removesuffix(".")
     return domain if "." in domain and is_host_name(domain) else None
+
+
+def examined(config: Config, domain: str = "") -> dict[str, Any]:
+    """What `mta doctor --json` prints, for the console and the HTTP API. It blocks, for up to `LIMIT` seconds.
+
+    domain: "" for those of the configuration. Raises `ValueError`, with a sentence, for what is none.
+    """
+    request = NOTHING_MORE
+    if domain:
+        name = domain_in_ascii(domain)
+        if name is None:
+            raise ValueError(f"{quoted(domain)} is not a domain such as example.org")
+        request = Request((name,))
+    return to_json(request.domains or domains_of(config), examine(config, outside_of(config), request))
 
 
 def examine(

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import Any, Final
 
+from mta.config.model import Config
 from mta.dns.inquirer import Inquirer
 from mta.operating.doctor.servers import Reached
 from mta.operating.doctor.transport import LONGEST_POLICY, Fetched, policy_url
@@ -19,24 +20,39 @@ from mta.policy.exchangers import Answer, Found
 
 LONGEST_WAIT: Final = 3.0  # seconds for a question to the DNS
 _CONNECT: Final = 4.0  # seconds for a connection, and for each answer on it
-_WHOLE: Final = 10.0  # seconds for all that is said on one
+PATIENCE: Final = 10.0  # seconds for all that is said on one
 _MOST_TRIED: Final = 2  # addresses of one host
 _LONGEST_GREETING: Final = 512  # octets
 _ELSEWHERE: Final = (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6))  # nobody's; nothing is sent there
+
+
+def outside_of(config: Config) -> "Outside":
+    """The world as the relay of a configuration sees it."""
+    servers = [str(server) for server in config.dns.nameservers]
+    return Outside(Inquirer(servers, min(config.dns.timeout, LONGEST_WAIT), time.time))
 
 
 class Outside:
     """The world as it is seen from this machine.
 
     dns: asks the relay's name servers. trust: a file with the authorities that HTTPS is verified by; None for those
-    of this machine. https_port, smtp_port: where others listen.
+    of this machine. https_port, smtp_port: where others listen. patience: seconds for all that is said on one
+    connection, however slowly.
     """
 
-    def __init__(self, dns: Inquirer, trust: Path | None = None, https_port: int = 443, smtp_port: int = 25) -> None:
+    def __init__(
+        self,
+        dns: Inquirer,
+        trust: Path | None = None,
+        https_port: int = 443,
+        smtp_port: int = 25,
+        patience: float = PATIENCE,
+    ) -> None:
         self.dns = dns
         self.trust = trust
         self._https_port = https_port
         self._smtp_port = smtp_port
+        self._patience = patience
 
     def sources(self) -> list[str]:
         """The addresses that this machine sends from, as its routes have it; without IPv6 there is none of those."""
@@ -114,22 +130,24 @@ class Outside:
 
     @contextmanager
     def _connected(self, address: str, port: int) -> Iterator[socket.socket]:
-        """A connection that ends by itself, however slowly the other side talks."""
-        with socket.create_connection((address, port), _CONNECT) as connection:
-            same = connection.dup()  # TLS takes the first one over
-            end = Timer(_WHOLE, _cut, [same])
+        """A connection that ends by itself, however slowly the other side talks; then it is a `TimeoutError`."""
+        with socket.create_connection((address, port), _CONNECT) as connection, connection.dup() as same:
+            late = Event()
+
+            def cut() -> None:
+                late.set()
+                with suppress(OSError):
+                    same.shutdown(socket.SHUT_RDWR)
+
+            end = Timer(self._patience, cut)  # on a copy, since TLS takes the first one over
             end.daemon = True
             end.start()
             try:
                 yield connection
             finally:
                 end.cancel()
-                same.close()
-
-
-def _cut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+            if late.is_set():  # what was said until then looks whole
+                raise TimeoutError
 
 
 def _ahead(date: str | None) -> float | None:
