@@ -36,7 +36,7 @@ def pages(
     return routes(
         Console(config, seen.window, reactor.seconds),
         operator,
-        Advice(explain=adviser.explain, audit=adviser.audit),
+        Advice(explain=adviser.explain, doctor=adviser.doctor, audit=adviser.audit),
         seen.watch,
         rates,
         threads,

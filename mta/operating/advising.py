@@ -1,4 +1,4 @@
-"""Advising: what the console asks that the `mta` command asks as well: explain and audit, each as its JSON.
+"""Advising: what the console asks that the `mta` command asks as well: explain, doctor, audit, each as its JSON.
 
 Called in threads. What takes long ends early where the relay is being stopped.
 """
@@ -17,6 +17,7 @@ from mta.config.problems import ConfigError
 from mta.ground import blocking_resolver
 from mta.operating.asking import ask
 from mta.operating.audit import audit
+from mta.operating.doctor.examination import examined
 from mta.operating.explain import Explainer, Explanation
 from mta.operating.explained import explanation_to_json
 from mta.operating.operator import opened
@@ -49,6 +50,13 @@ class Adviser:
         with opened(config.spool) as desk:
             explaining = Explainer(config).explain(question, finding, now, desk.outlook)
             return explanation_to_json(_at_once(Deferred.fromCoroutine(explaining)))
+
+    def doctor(self, domain: str) -> dict[str, Any]:
+        """Whether the relay is ready for the world, as `mta doctor --json` prints it; "" for its own domains."""
+        try:
+            return examined(self._config, domain, self._go_on)
+        except ValueError as error:
+            raise Unusable(str(error)) from None
 
     def audit(self, seconds: float) -> dict[str, Any]:
         """What has become of what came in for so many seconds, as `mta audit --json` prints it."""

@@ -15,9 +15,11 @@ from dns_server import DnsServer, serving
 from mta.config.load import load
 from mta.dns.inquirer import Inquirer
 from mta.dns.memory import Name
+from mta.operating.advising import Adviser
 from mta.operating.doctor.examination import examined
 from mta.operating.doctor.machine import judge_other_clock
 from mta.operating.doctor.outside import Outside
+from mta.web.seams import NotDone, Unusable
 
 Act = Callable[[socket.socket], None]
 
@@ -153,3 +155,15 @@ def test_the_whole_for_programs(zone: DnsServer, tmp_path: Path) -> None:
     assert "itself has failed" not in str(found)
     with pytest.raises(ValueError, match=r'"\\x1b" is not a domain'):
         examined(load(file), "\x1b")
+
+
+def test_the_console_asks_the_same(zone: DnsServer, tmp_path: Path) -> None:
+    file = tmp_path / "mta.yml"
+    file.write_text(f"hostname: mail.good.net\nspool: spool\ndns: {{nameservers: ['{zone}'], timeout: 1s}}\n")
+    adviser = Adviser(load(file))
+    assert adviser.doctor("")["domains"] == ["good.net"]
+    with pytest.raises(Unusable, match='"good" is not a domain such as'):
+        adviser.doctor("good")
+    adviser.stop()
+    with pytest.raises(NotDone, match="being stopped"):
+        adviser.doctor("good.net")

@@ -23,6 +23,7 @@ from mta.policy.routing import Via
 
 LIMIT: Final = 25.0  # seconds for all of it
 MOST_DOMAINS: Final = 5
+_LOOK: Final = 0.2  # seconds between two questions whether to go on
 _MOST_HOSTS: Final = 10  # of MX records that are looked up
 _ELSEWHERE: Final = "somebody@elsewhere.example"
 _SUFFIX_LABELS: Final = 2  # a host name with more of them stands in a domain
@@ -67,10 +68,11 @@ def domain_in_ascii(text: str) -> str | None:
     return domain if "." in domain and is_host_name(domain) else None
 
 
-def examined(config: Config, domain: str = "") -> dict[str, Any]:
+def examined(config: Config, domain: str = "", go_on: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """What `mta doctor --json` prints, for the console and the HTTP API. It blocks, for up to `LIMIT` seconds.
 
-    domain: "" for those of the configuration. Raises `ValueError`, with a sentence, for what is none.
+    domain: "" for those of the configuration. Raises `ValueError`, with a sentence, for what is none. go_on: as for
+    `examine`.
     """
     request = NOTHING_MORE
     if domain:
@@ -78,7 +80,7 @@ def examined(config: Config, domain: str = "") -> dict[str, Any]:
         if name is None:
             raise ValueError(f"{quoted(domain)} is not a domain such as example.org")
         request = Request((name,))
-    return to_json(request.domains or domains_of(config), examine(config, outside_of(config), request))
+    return to_json(request.domains or domains_of(config), examine(config, outside_of(config), request, go_on=go_on))
 
 
 def examine(
@@ -87,10 +89,12 @@ def examine(
     request: Request = NOTHING_MORE,
     tell: Callable[[Progress], None] = lambda _: None,
     limit: float = LIMIT,
+    go_on: Callable[[], None] = lambda: None,
 ) -> list[Finding]:
     """All findings, in the order of the checks. It takes up to `limit` seconds; what is not done by then is unknown.
 
-    tell: is told of each check that has ended, in the caller's thread.
+    tell: is told of each check that has ended, in the caller's thread. go_on: is called there now and then; what it
+    raises ends the examination.
     """
     checks = _Examination(config, outside, request).checks()
     ended: SimpleQueue[tuple[int, list[Finding]]] = SimpleQueue()
@@ -99,11 +103,12 @@ def examine(
         Thread(target=_run, args=(number, check, ended), daemon=True).start()
     found: dict[int, list[Finding]] = {}
     until = time.monotonic() + limit
-    while len(found) < len(checks):
+    while len(found) < len(checks) and (left := until - time.monotonic()) > 0:
+        go_on()
         try:
-            number, findings = ended.get(timeout=max(until - time.monotonic(), 0.0))
+            number, findings = ended.get(timeout=min(left, _LOOK))
         except Empty:
-            break
+            continue
         found[number] = findings
         tell(Progress(checks[number][0], len(found), len(checks)))
     return [finding for number, check in enumerate(checks) for finding in found.get(number, _late(check, limit))]
