@@ -30,6 +30,7 @@ from mta.message.printable import printable
 from mta.net.poller import when_idle
 
 Sink = Callable[[str], None]
+Tap = Callable[[dict[str, Any]], None]
 _ADDRESS_FIELDS = frozenset({"sender", "to", "recipient"})
 _PERSONAL_FIELDS = _ADDRESS_FIELDS | {"account", "login"}
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/@<>[]+,%*?&=~#")
@@ -169,6 +170,7 @@ class MailLog:
         self._now = clock.seconds
         self._json = style == "json"
         self._hash = addresses == "hashed"
+        self.tap: Tap | None = None  # is given every event as JSON has it, while somebody listens
 
     def event(self, kind: str, message: int | None = None, /, **fields: Any) -> None:
         """One line. message: the queue id as a number. Fields that are None are left out."""
@@ -176,6 +178,9 @@ class MailLog:
             fields = _hide(fields)
         queue_id = _NO_ID if message is None else format_queue_id(message)
         at = timestamp(self._now())
+        if self.tap is not None:
+            known = {name: value for name, value in fields.items() if value is not None}
+            self.tap({"time": at, "id": queue_id, "event": kind, **known})
         if self._json:
             known = {name: value for name, value in fields.items() if value is not None}
             self._sink(json.dumps({"time": at, "id": queue_id, "event": kind, **known}))

@@ -1,6 +1,7 @@
 """The composition root: a configuration in, a relay out. A parts list, and the order in which the parts stop."""
 
 import resource
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,8 @@ class Relay(MultiService):
         as_of_users = Manners(message_size=limits.message_size, recipients=limits.recipients)
         drop = DropFolder(config.spool)
         self._dropping = Dropping(drop, self._house, as_of_users, reactor, self._in_thread, ground.drop)
+        limited = Manners(message_size=limits.message_size, recipients=limits.recipients, vrfy="off", trusted=True)
+        self._within = ListenerFactory(self.door, self._porch, self._house, limited)
         self._renewal = LoopingCall(self._renew)
         self._tickets = LoopingCall(self._renew_tickets)
         self._renewal.clock = self._tickets.clock = reactor
@@ -199,6 +202,12 @@ class Relay(MultiService):
     def deaf(self) -> list[str]:
         """Listeners that nobody listens at."""
         return [listener.name for listener in self._listeners if not listener.is_bound]
+
+    def admit(self, descriptor: int) -> None:
+        """Serve a connected Unix socket whose other end is in this relay's own hands, and may send anywhere. The
+        descriptor is ours from now on."""
+        with socket.socket(fileno=descriptor) as one:
+            self._ground.reactor.adoptStreamConnection(one.fileno(), one.family, self._within)
 
     def stopService(self) -> "Deferred[None]":
         """Let nobody in, let what is under way end, put the rest back, close."""

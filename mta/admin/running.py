@@ -1,5 +1,7 @@
 """Running: a relay in this process, as the HTTP side asks about it."""
 
+from collections.abc import Callable
+from socket import socket
 from typing import Any
 
 from zope.interface import implementer
@@ -24,6 +26,18 @@ class OneProcess:
         """As in `IRunning`."""
         note(self._relay)
         return Work(tuple(self._relay.measures.cells), self._begun, 1, 1, self._reactor.seconds())
+
+    def listen(self, take: Callable[[dict[str, Any]], None] | None) -> None:
+        """As in `IRunning`."""
+        self._relay.log.tap = take
+
+    def admit(self, connection: socket) -> bool:
+        """As in `IRunning`."""
+        if not self._relay.running:
+            connection.close()
+            return False
+        self._relay.admit(connection.detach())
+        return True
 
     def ill(self) -> list[Doubt]:
         """As in `IRunning`. That it is answered shows that the reactor turns."""

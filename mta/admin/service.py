@@ -17,7 +17,7 @@ from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
 from mta.operating.operator import Operator
 from mta.service import CannotStart, cannot_listen
-from mta.web import api, health, metrics, openapi
+from mta.web import api, events, health, metrics, openapi, sending
 from mta.web.access import Token
 from mta.web.application import Admission, Application
 from mta.web.asking import Asking
@@ -57,14 +57,17 @@ class Admin(Service):
         self._adviser = Adviser(config, reactor.seconds)
         self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
         console = pages(config, operator, self._adviser, seen, rates, self._threads, self._errands, reactor)
-        rows = [*self._routes(running, asking), *console]
+        rows = [*self._routes(config, running, asking), *console]
         application = Application(rows, admission, _hosts(config))
         self.site = Site(reactor, application, self._threads, log)
 
-    @staticmethod
-    def _routes(running: IRunning, asking: Asking) -> list[Route]:
+    def _routes(self, config: Config, running: IRunning, asking: Asking) -> list[Route]:
         """The whole table."""
-        rows = api.routes(asking)
+        rows = [
+            *api.routes(asking),
+            *sending.routes(running, self._threads, config.hostname, config.limits.message_size),
+            *events.routes(events.Events(running, self._reactor.seconds)),
+        ]
         return [*health.routes(running), *metrics.routes(running, asking), *rows, openapi.route(rows)]
 
     def privilegedStartService(self) -> None:

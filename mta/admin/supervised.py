@@ -1,5 +1,7 @@
 """Supervised: a relay whose work is done by several processes, as the HTTP side of their supervisor asks about it."""
 
+from collections.abc import Callable
+from socket import socket
 from typing import Any
 
 from zope.interface import implementer
@@ -27,6 +29,16 @@ class SeveralProcesses:
         """As in `IRunning`."""
         boss = self._supervisor
         return Work(summed(boss.measures), self._begun, boss.ready_workers(), boss.wanted, self._reactor.seconds())
+
+    def listen(self, take: Callable[[dict[str, Any]], None] | None) -> None:
+        """As in `IRunning`."""
+        self._supervisor.hatches.listen(take)
+        self._supervisor.log.tap = take
+
+    def admit(self, connection: socket) -> bool:
+        """As in `IRunning`."""
+        with connection:
+            return self._supervisor.admit(connection.fileno())
 
     def ill(self) -> list[Doubt]:
         """As in `IRunning`."""

@@ -35,7 +35,7 @@ class Manners:
     """How a listener treats its clients. Each field is a key of its entry in `listen`, but these:
 
     tls: "none", "offered", "required" or "implicit", and no certificate makes "none" of "offered". message_size
-    (octets, 0 for any), recipients: as in `limits`.
+    (octets, 0 for any), recipients: as in `limits`. trusted: its clients may send anywhere, whoever they are.
     """
 
     tls: str = "none"
@@ -50,6 +50,7 @@ class Manners:
     xclient: tuple[Network, ...] = ()
     message_size: int = 0
     recipients: int = 1000
+    trusted: bool = False
     settings: Callable[..., ServerSettings] = field(init=False, compare=False)  # of the fields of a `Standing`
 
     def __post_init__(self) -> None:

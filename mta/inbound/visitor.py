@@ -60,7 +60,7 @@ class Visitor:
     def _appraise(self) -> None:
         """Something about it has changed: see what it may do now, and what it is to be offered."""
         house, manners = self._house, self._manners
-        self.may_relay = bool(self.account) or house.access.may_relay(self.address)
+        self.may_relay = manners.trusted or bool(self.account) or house.access.may_relay(self.address)
         self.may_start_queues = self.may_relay or (bool(manners.etrn) and in_networks(self.address, manners.etrn))
         self.settings = manners.settings(
             self.may_relay,

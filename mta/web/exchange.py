@@ -49,23 +49,23 @@ class Call:
         """The fields of a form, URL-encoded. Raises `Unusable`."""
         return _fields(self.text())
 
-    def json(self) -> Any:
-        """The content as JSON. Raises `Unusable`."""
+    def json(self, most: int = MOST_FORM) -> Any:
+        """The content as JSON, up to so many octets. Raises `Unusable`."""
         try:
-            found = json.loads(self.text() or "null")
+            found = json.loads(self.text(most) or "null")
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character (RFC 8259 8.2)
             return found
         except (ValueError, RecursionError) as error:
             raise Unusable(f"the content is not JSON: {error}") from None
 
-    def text(self) -> str:
-        """The content, up to `MOST_FORM` octets of UTF-8. Raises `Unusable`."""
+    def text(self, most: int = MOST_FORM) -> str:
+        """The content, up to so many octets of UTF-8. Raises `Unusable`."""
         if self.content is None:
             return ""
         self.content.seek(0)
-        octets = self.content.read(MOST_FORM + 1)
-        if len(octets) > MOST_FORM:
-            raise Unusable(f"the content is longer than the {MOST_FORM:,} octets that this may have")
+        octets = self.content.read(most + 1)
+        if len(octets) > most:
+            raise Unusable(f"the content is longer than the {most:,} octets that this may have")
         try:
             return octets.decode()
         except UnicodeDecodeError:

@@ -73,6 +73,36 @@ CHANGED: Final = a(
         "missing": {**many(_QUEUE_ID), "description": "ids that are not in the queue"},
     }
 )
+_ADDRESS: Final = {"type": "string", "minLength": 1, "examples": ["Ann <ann@example.org>"]}
+_ADDRESSES: Final = {"anyOf": [_ADDRESS, many(_ADDRESS)]}
+_ATTACHMENT: Final = a(
+    {"filename": _TEXT, "type": _TEXT, "content": {"type": "string", "contentEncoding": "base64"}},
+    optional=("filename", "type"),
+    additionalProperties=False,
+)
+LETTER: Final = a(
+    {
+        "from": _ADDRESS,
+        "to": _ADDRESSES,
+        "cc": _ADDRESSES,
+        "bcc": {**_ADDRESSES, "description": "recipients that no header names"},
+        "reply_to": _ADDRESSES,
+        "sender": {**_TEXT, "description": "the reverse-path, where it is not the address in from"},
+        "subject": _TEXT,
+        "text": _TEXT,
+        "html": _TEXT,
+        "headers": {"type": "object", "additionalProperties": _TEXT, "description": "other fields of the header"},
+        "attachments": {**many(_ATTACHMENT), "maxItems": 100},
+    },
+    optional=("to", "cc", "bcc", "reply_to", "sender", "subject", "text", "html", "headers", "attachments"),
+    additionalProperties=False,
+)
+SUBMITTED: Final = a(
+    {
+        "id": _QUEUE_ID,
+        "refused": {**many(a({"address": _TEXT, "reply": _TEXT})), "description": "who does not get it, and why"},
+    }
+)
 DESTINATION: Final = a(
     {
         "name": _TEXT,

@@ -3,7 +3,8 @@
 Texts in exceptions are shown to who has asked, so they say what to do and hold no secrets.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from socket import socket
 from typing import Any, NamedTuple
 
 from zope.interface import Interface
@@ -109,6 +110,13 @@ class IRunning(Interface):
 
     def work() -> Work:
         """What it has done so far."""
+
+    def listen(take: Callable[[dict[str, Any]], None] | None) -> None:
+        """Give each event of the log to `take` from now on, as the log in JSON has it; None: not any more."""
+
+    def admit(connection: socket) -> bool:
+        """Serve a connected Unix socket as a client that may send anywhere. False where nobody can now. The socket is
+        the caller's no more."""
 
     def ill() -> list[Doubt]:
         """Why it cannot go on working; nothing where it is alive."""

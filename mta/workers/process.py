@@ -23,6 +23,7 @@ from mta.net.poller import the_reactor
 from mta.net.tally import Tally
 from mta.noting import keep_noting
 from mta.service import CannotStart, QueueDamaged, Relay
+from mta.workers.hatch import Hatch
 from mta.workers.lines import GO, Ear
 from mta.workers.orders import Orders
 
@@ -42,9 +43,9 @@ def spare_collector() -> None:
 
 def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     """Be a worker until told to stop. descriptors: the socket to the supervisor, whose process id is given as well; the
-    log, the orders, the tally, the measures, and a listening socket for each listener. Returns the exit status.
+    log, the orders, the tally, the measures, the hatch, a listening socket for each listener. Returns the exit status.
     """
-    line, log, written, counts, measured, *sockets = descriptors
+    line, log, written, counts, measured, hatch, *sockets = descriptors
     os.dup2(log, 1)
     os.close(log)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8")  # what was there knows it as something else
@@ -64,6 +65,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
             relay.privilegedStartService()
             relay.startService()
             keep_noting(relay, reactor)
+            Hatch(reactor, socket.socket(fileno=hatch), relay).open()
             sink.flush()
             spare_collector()
             _run(reactor, relay, to_supervisor)

@@ -20,6 +20,7 @@ from mta.net.measures import make_rows, rows
 from mta.net.tally import Tally, make_tally
 from mta.service import FAREWELL, GRACE, CannotStart, cannot_listen, open_many_files, to_twisted
 from mta.workers.family import Family
+from mta.workers.hatch import Hatches
 from mta.workers.orders import Orders
 from mta.workers.worker import Worker
 
@@ -45,6 +46,7 @@ class Supervisor(MultiService):
         self._tally = Tally(self._counts, 0, workers)
         self._measured = make_rows(workers)
         self.measures = rows(self._measured, workers)
+        self.hatches = Hatches(reactor, workers)
         self._orders = Orders(config, workers, secrets.token_bytes(32)).write()
         self._held: list[Held] = []
         self._family: Family | None = None
@@ -94,6 +96,12 @@ class Supervisor(MultiService):
     def ready_workers(self) -> int:
         """How many there are, and can let clients in."""
         return sum(worker.is_ready for worker in self._workers.values())
+
+    def admit(self, descriptor: int) -> bool:
+        """Have a worker serve a connected Unix socket whose other end is in our own hands, and may send anywhere. False
+        where there is none. The descriptor stays the caller's."""
+        ready = [number for number, worker in self._workers.items() if worker.is_ready]
+        return self.hatches.hand_in(descriptor, ready)
 
     @property
     def log(self) -> MailLog:
@@ -200,7 +208,7 @@ class Supervisor(MultiService):
         sockets = [one.descriptors[number] for one in self._held]
         log = self._sink.shareable() if self._sink is not None else None
         worker = self._workers[number] = self._beget().start(
-            number, [self._orders, self._counts, self._measured, *sockets], log
+            number, [self._orders, self._counts, self._measured, self.hatches.of(number), *sockets], log
         )
         self._begun[number] = self._reactor.seconds()
         return worker
@@ -225,6 +233,7 @@ class Supervisor(MultiService):
     def _heard(self, worker: Worker) -> None:
         if worker.is_ready:
             self._resume(worker)
+            self.hatches.remind(worker.number)
         elif worker.is_damaged:
             atexit.register(self._exit)
             self._end(worker.why)

@@ -129,7 +129,7 @@ def test_what_fails_unexpectedly_at_the_start_of_a_worker_is_told_and_logged(tmp
     ours, theirs = socket.socketpair()
     with ours, log.open("ab") as written:
         with theirs:
-            given = (theirs.fileno(), written.fileno(), orders, tally, make_rows(2))
+            given = (theirs.fileno(), written.fileno(), orders, tally, make_rows(2), make_rows(2))
             ended = subprocess.run([sys.executable, "-c", FAILS, *map(str, given)], pass_fds=given, check=False)
         said = json.loads(ours.recv(65536))
     os.close(orders)

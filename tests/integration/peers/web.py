@@ -2,7 +2,8 @@
 
 import http.client
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,19 @@ class Told(NamedTuple):
         return json.loads(self.body)
 
 
+class Heard:
+    """Server-sent events, one after the other."""
+
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        self._answer = answer
+
+    def next(self) -> Any:
+        """The data of the next one; waits for it."""
+        while not (line := self._answer.readline()).startswith(b"data: "):
+            assert line, "there are no more events"
+        return json.loads(line.removeprefix(b"data: "))
+
+
 class Admin:
     """The admin address of a relay, with its token where not told otherwise."""
 
@@ -44,6 +58,19 @@ class Admin:
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Told(answer.status, named, answer.read())
+        finally:
+            connection.close()
+
+    @contextmanager
+    def listening(self, query: str = "") -> Iterator["Heard"]:
+        """The events of the relay, from now on."""
+        connection = http.client.HTTPConnection(self.where, timeout=20)
+        try:
+            connection.request("GET", f"/api/v1/events?{query}", headers={"Authorization": f"Bearer {self._token}"})
+            answer = connection.getresponse()
+            assert answer.status == 200
+            assert answer.readline() == b": here\n"
+            yield Heard(answer)
         finally:
             connection.close()
 
