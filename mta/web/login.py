@@ -8,11 +8,24 @@ from typing import Final
 from mta.web.exchange import HTML, Answer
 
 _STYLE: Final = """
-:root{color-scheme:light dark}
-body{font:1rem/1.5 system-ui,sans-serif;max-width:26rem;margin:12vh auto;padding:0 1rem}
-label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit}
-input,button{padding:.5rem;margin:.3rem 0 1rem}
-[role=alert]{font-weight:bold}
+:root{color-scheme:light dark;--page:#f6f7f7;--card:#fff;--text:#1d2628;--soft:#566367;--line:#dfe4e5;--edge:#8b989c;
+--accent:#17606e;--on:#fff;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--page:#12181a;--card:#1a2224;--text:#e4eaeb;--soft:#9fadb1;--line:#2c383b;
+--accent:#7cc7d4;--on:#0d2226;--bad:#ff9d93}}
+*{box-sizing:border-box}
+body{font:15px/1.5 Inter,"Segoe UI",system-ui,sans-serif;background:var(--page);color:var(--text);margin:0;padding:1rem;
+overflow-wrap:anywhere}
+main{max-width:25rem;margin:12vh auto 0;padding:1.5rem 1.75rem;background:var(--card);border:1px solid var(--line);
+border-radius:10px}
+h1{margin:0 0 1rem;font-size:1.4rem;line-height:1.25}
+p{margin:.9rem 0 0;color:var(--soft);font-size:.93rem}
+label{display:block;color:var(--soft);font-size:.87rem}
+input,button{display:block;width:100%;min-height:2.4rem;padding:.4rem .75rem;border:1px solid var(--edge);
+border-radius:7px;background:var(--card);color:var(--text);font:inherit}
+input{margin:.2rem 0 1rem}
+button{border-color:var(--accent);background:var(--accent);color:var(--on);font-weight:600;cursor:pointer}
+:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+[role=alert]{margin:0 0 1rem;color:var(--bad);font-weight:600}
 """
 # Pages that anybody sees have their style with them, by its digest: no other file of ours is shown to strangers.
 POLICY: Final = (

@@ -49,6 +49,7 @@ class World:
             "hostname": "mail.example.org",
             "routes": routes,
             "retry": LATE,
+            "dns": {"nameservers": [f"{HOST}:9"], "timeout": "1s"},  # nobody answers there
             "admin": {"listen": f"{HOST}:{self.admin}", "token_file": "token"},
             **settings,
         }
@@ -148,7 +149,7 @@ class Looking:
         self.wrong: list[str] = []
         self.context = browser.new_context(**context)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(8000)
+        self.page.set_default_timeout(15_000)
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("request", self._asked)

@@ -185,9 +185,19 @@ def test_advice_is_of_this_relay(there: World, sitting: Sitting) -> None:
         page.get_by_role("button", name="Explain").click()
         page.get_by_role("alert").wait_for()
         assert look.violations() == []
+        page = look.open("/doctor")
+        page.get_by_label("Domain").fill("not a domain")
+        page.get_by_role("button", name="Examine").click()
+        page.get_by_text("is not a domain").wait_for()
+        page.get_by_label("Domain").fill("up.test")
+        page.get_by_role("button", name="Examine").click()
+        page.get_by_text("Being examined").wait_for()
+        page.locator(".findings li").first.wait_for(timeout=20_000)
+        assert page.locator(".findings li").count() > 5
+        assert look.violations() == []
         page = look.open("/audit")
         page.get_by_role("button", name="Add up").click()
-        page.get_by_text("The sums match").wait_for()
+        page.get_by_text("The sums match, for each message.").wait_for()
         assert look.violations() == []
         assert look.wrong == []
 
