@@ -17,7 +17,7 @@ from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
 from mta.operating.operator import Operator
 from mta.service import CannotStart, cannot_listen
-from mta.web import api, events, health, metrics, openapi, sending
+from mta.web import advice, api, events, health, metrics, openapi, sending
 from mta.web.access import Token
 from mta.web.application import Admission, Application
 from mta.web.asking import Asking
@@ -66,6 +66,7 @@ class Admin(Service):
         rows = [
             *api.routes(asking),
             *sending.routes(running, self._threads, config.hostname, config.limits.message_size),
+            *advice.routes(self._adviser, self._errands),
             *events.routes(events.Events(running, self._reactor.seconds)),
         ]
         return [*health.routes(running), *metrics.routes(running, asking), *rows, openapi.route(rows)]

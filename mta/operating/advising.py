@@ -1,4 +1,4 @@
-"""Advising: what the console asks that the `mta` command asks as well: explain, doctor, audit, each as its JSON.
+"""Advising: what the console and the API ask that the `mta` command asks as well: explain, doctor, forecast, audit, each as its JSON.
 
 Called in threads. What takes long ends early where the relay is being stopped.
 """
@@ -11,20 +11,24 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.ground import blocking_resolver
+from mta.message.envelope import format_queue_id
 from mta.operating.asking import ask
 from mta.operating.audit import audit
 from mta.operating.doctor.examination import examined
 from mta.operating.explain import Explainer, Explanation
 from mta.operating.explained import explanation_to_json
+from mta.operating.forecast import forecast as look_ahead
 from mta.operating.operator import opened
 from mta.parts import finder
-from mta.web.seams import NotDone, Unusable
+from mta.web.seams import IAdviser, NotDone, NotThere, Unusable
 
 
+@implementer(IAdviser)
 class Adviser:
     """Of one relay."""
 
@@ -63,6 +67,15 @@ class Adviser:
         now = self._now()
         with opened(self._config.spool) as desk:
             return audit(desk, now - seconds, now, self._config.history, self._go_on).to_json()
+
+    def forecast(self, number: int | None, limit: int) -> dict[str, Any]:
+        """When the mail in the queue is going to be tried, warned about and returned, as `mta forecast --json` prints
+        it. number: of one message; None for the oldest ones, up to a limit."""
+        with opened(self._config.spool) as desk:
+            (found,) = look_ahead(desk, [self._config], self._now(), number, limit, self._go_on)
+        if number is not None and not found.prospects:
+            raise NotThere(f"there is no message {format_queue_id(number)} in the queue")
+        return found.to_json()
 
     def _go_on(self, *_: object) -> None:
         """Raises `NotDone` where the relay is being stopped."""

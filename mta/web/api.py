@@ -24,7 +24,7 @@ from mta.web.schemas import (
     VERB,
     WORD,
     Operation,
-    name_in_path,
+    needed,
 )
 from mta.web.seams import STATES, VERBS, Chosen, NotThere, Unusable
 
@@ -105,7 +105,7 @@ def routes(ask: Asking) -> list[Route]:
         row("GET", "/destinations", destinations, Operation("destinations", "Destinations that mail waits for, or that "
             "failed lately; the ones with the most mail first.", DESTINATIONS, query=(LIMIT,))),
         row("GET", "/destination", destination, Operation("destination", "One destination.", DESTINATION,
-            query=(name_in_path("name", "A destination, as listings have it."),))),
+            query=(needed("name", "A destination, as listings have it."),))),
         row("GET", "/configuration", configuration, Operation("configuration", "The configuration as in force. Of "
             "secrets it has the names of their files.", CONFIGURATION)),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _TIME: Final = {"type": "string", "format": "date-time", "description": "UTC, to the millisecond"}
 _MAYBE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
 WORD: Final = r"^[^\x00-\x1f\x7f]{1,1024}$"
-_WORD: Final = {"type": "string", "pattern": WORD, "minLength": 1, "maxLength": 1024}
+WORD_SCHEMA: Final = {"type": "string", "pattern": WORD, "minLength": 1, "maxLength": 1024}
 _QUEUE_ID: Final = {"type": "string", "pattern": "^[0-9A-Za-z]{1,16}$", "examples": ["CRBHHW0X0700"]}
 
 
@@ -56,7 +56,7 @@ MESSAGE: Final = a(
     }
 )
 CHANGE: Final = {
-    **a({"ids": {**many(_QUEUE_ID), "minItems": 1, "maxItems": 1000}, "to": _WORD, "from": _WORD,
+    **a({"ids": {**many(_QUEUE_ID), "minItems": 1, "maxItems": 1000}, "to": WORD_SCHEMA, "from": WORD_SCHEMA,
          "all": {"const": True}}, optional=("ids", "to", "from", "all"), additionalProperties=False),
     "description": "which mail is meant, in one way: by ids, by to and from, or all of it",
     "oneOf": [
@@ -116,6 +116,7 @@ DESTINATION: Final = a(
     }
 )
 DESTINATIONS: Final = a({"destinations": many(DESTINATION)})
+ANYTHING: Final = {"type": "object", "description": "what the command of this name prints with --json"}
 CONFIGURATION: Final = a({"file": _TEXT, "settings": {"type": "object"}})
 PROBLEM: Final = a(
     {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
@@ -137,15 +138,15 @@ class Parameter(NamedTuple):
         return {**told, "required": True} if where == "path" or self.schema.get("x-needed") else told
 
 
-def name_in_path(name: str, about: str) -> Parameter:
+def needed(name: str, about: str) -> Parameter:
     """A word that has to be there."""
-    return Parameter(name, {**_WORD, "x-needed": True}, about)
+    return Parameter(name, {**WORD_SCHEMA, "x-needed": True}, about)
 
 
 ID: Final = Parameter("id", _QUEUE_ID, "A queue id.")
 VERB: Final = Parameter("verb", {"enum": list(VERBS)}, "What to do.")
-TO: Final = Parameter("to", _WORD, "Only recipients of this domain, address or destination.")
-SENDER: Final = Parameter("from", _WORD, 'Only mail from this address or domain; "<>" for notices.')
+TO: Final = Parameter("to", WORD_SCHEMA, "Only recipients of this domain, address or destination.")
+SENDER: Final = Parameter("from", WORD_SCHEMA, 'Only mail from this address or domain; "<>" for notices.')
 STATE: Final = Parameter("state", {"enum": list(STATES)}, "Only recipients in this state.")
 LIMIT: Final = Parameter(
     "limit", {"type": "integer", "minimum": 0, "maximum": 10_000, "default": 100}, "How many to list; 0 for none."

@@ -87,6 +87,22 @@ class IOperator(Interface):
         """The configuration as in force. Of secrets there are the names of files, never what is in them."""
 
 
+class IAdviser(Interface):
+    """What can be found out for an operator; it may take its time. Called and raising as `IOperator`."""
+
+    def explain(address: str, sender: str, client: str) -> dict[str, Any]:
+        """What would become of a mail, as `mta explain --json` prints it; "" for a usual sender or client."""
+
+    def doctor(domain: str) -> dict[str, Any]:
+        """Is this relay ready for the world, as `mta doctor --json` prints it; "" for the configured domains."""
+
+    def forecast(number: int | None, limit: int) -> dict[str, Any]:
+        """What is going to happen to the mail in the queue, as `mta forecast --json` prints it."""
+
+    def audit(seconds: float) -> dict[str, Any]:
+        """What has become of what came in for so long, as `mta audit --json` prints it."""
+
+
 class Doubt(NamedTuple):
     """Something that is not as it should be. text: what, for people."""
 
