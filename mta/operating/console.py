@@ -5,6 +5,7 @@ Its methods are called in threads. Each opens a desk of its own and closes it ag
 
 import time
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Final
 
 from zope.interface import implementer
@@ -26,6 +27,7 @@ from mta.web.seams import Chosen, NotThere
 MOST_COUNTED: Final = 10_000  # messages; that there are more is said without counting them
 MOST_HEADER: Final = 16_384  # octets of a header section that are shown
 MOST_RECIPIENTS: Final = 500  # of one message that are shown
+RESTS: Final = 30.0
 FIRST: Final = 20  # messages that are shown of a destination
 
 
@@ -34,17 +36,33 @@ class Console:
     """Of one relay, whether it runs in one process or in several."""
 
     def __init__(
-        self, config: Config, window: Callable[[str], int | None], now: Callable[[], float] = time.time
+        self,
+        config: Config,
+        window: Callable[[str], int | None],
+        now: Callable[[], float] = time.time,
+        rests: float = RESTS,
     ) -> None:
-        """window: how many deliveries a destination has at a time; None where that is not known here."""
+        """window: how many deliveries a destination has at a time; None where that is not known here. rests: for how
+        many times as long as it took an overview is good, so that open pages take a small part of a core, no more.
+        """
         self._config = config
         self._window = window
         self._now = now
+        self._rests = rests
+        self._looking = Lock()
+        self._seen: dict[str, Any] = {}
+        self._seen_until = 0.0
 
     def overview(self) -> dict[str, Any]:
         """As in `IConsole`."""
-        with opened(self._config.spool) as desk:
-            return overview.overview(desk, self._now())
+        with self._looking:
+            if not self._seen or time.monotonic() >= self._seen_until:
+                begun = time.monotonic()
+                with opened(self._config.spool) as desk:
+                    self._seen = overview.overview(desk, self._now())
+                ended = time.monotonic()
+                self._seen_until = ended + self._rests * (ended - begun)
+            return self._seen
 
     def page(self, chosen: Chosen, state: str | None, after: int, limit: int) -> dict[str, Any]:
         """As in `IConsole`."""

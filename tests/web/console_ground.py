@@ -47,7 +47,7 @@ class Ground:
         self.watch = Watch()
         self.measures = Measures()
         self.rates = Rates(lambda: self.measures.cells, self.clock.seconds)
-        console = Console(self.config, lambda name: None, self.clock.seconds)
+        console = Console(self.config, lambda name: None, self.clock.seconds, rests=0.0)
         rows = routes(
             console,
             operator,

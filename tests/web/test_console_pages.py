@@ -8,6 +8,7 @@ from console_ground import Ground, text_of
 from mta.interfaces import NewDelivery
 from mta.message.envelope import Recipient, format_queue_id
 from mta.message.timeline import Event
+from mta.operating.console import Console
 from mta.web.console import pages
 from mta.web.console.seams import Advice
 from mta.web.seams import Unusable
@@ -274,3 +275,12 @@ def test_recipients_of_one_message_in_two_places_are_one_row(ground: Ground) -> 
     ground.spools.commit(to=("a@one.test", "a@two.test"), deliveries=parts)
     page = ground.page("/queue")
     assert page.count("<tr id=") == 1 and "a@one.test" in page and "a@two.test" in page
+
+
+def test_open_pages_do_not_look_again_and_again_at_a_long_queue(ground: Ground) -> None:
+    console = Console(ground.config, lambda name: None, ground.clock.seconds, rests=1e6)
+    before = console.overview()
+    put(ground)
+    assert console.overview() is before
+    eager = Console(ground.config, lambda name: None, ground.clock.seconds, rests=0.0)
+    assert eager.overview()["totals"]["messages"] == 1
