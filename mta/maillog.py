@@ -73,8 +73,12 @@ _ADDRESS_IN_TEXT = re.compile(
 )
 # Fields that are sentences; what is in them of a name that another field of the line has is hidden as it is there.
 _SENTENCES = frozenset({"why", "reply", "line"})
-# What a client has said in the place of an address, where it is none, or its domain was cut off.
-_NAME_IN_LINE = re.compile(r"(?i)((?:FROM|TO) *: *<?|^ *(?:VRFY|EXPN) +|\b(?:AUTH|LOGIN)=)([^<>@]+?)(?=>| +\w+=|$)")
+# What a client has said in the place of an address, be it one or not, behind the hosts of a source route.
+_PLACE_IN_LINE = re.compile(
+    r"""(?i)(?:(?:FROM|TO)\s*:\s*<?(?:@[^<>"]*:)?|^\s*(?:VRFY|EXPN)\s+)"""
+    r"""((?:"(?:[^"\\]|\\.)*(?:"|$)|[^<>"])*?)(?=>|\s+[A-Z0-9-]+=|$)"""
+)
+_NAME_IN_LINE = re.compile(r"(?i)\b((?:AUTH|LOGIN)=)([^<>@\s]+)(?=\s|$)")
 
 
 @lru_cache(maxsize=4096)
@@ -203,12 +207,21 @@ def _hidden(name: str, value: Any, names: tuple[str, ...]) -> Any:
         return [_hashed(one) for one in value] if isinstance(value, (list, tuple)) else _hashed(value)
     if not isinstance(value, str):
         return value
-    text = hide_addresses(value)
-    if name == "line":
-        text = _NAME_IN_LINE.sub(lambda found: found[1] + _hashed(found[2]), text)
+    text = _hide_in_line(value) if name == "line" else hide_addresses(value)
     if names and name in _SENTENCES:
         text = _any_of(names).sub(lambda found: _hashed(found[0]), text)
     return text
+
+
+def _hide_in_line(line: str) -> str:
+    """A line that a client has sent, and that may be anything."""
+    place = _PLACE_IN_LINE.search(line)
+    start, end = place.span(1) if place is not None else (len(line), len(line))
+    before, after = (
+        _NAME_IN_LINE.sub(lambda found: found[1] + _hashed(found[2]), hide_addresses(part))
+        for part in (line[:start], line[end:])
+    )
+    return before + _hashed(line[start:end]) + after
 
 
 def hide_addresses(text: str) -> str:

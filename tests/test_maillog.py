@@ -167,6 +167,10 @@ HOSTILE = (
     {"line": "RCPT TO:<alice" + "e" * 108},  # the rest of a long line is not kept
     {"line": "RCPT TO:<@one.example,@two.example:alice@example.org>"},
     {"line": "VRFY alice"},
+    {"line": "MAIL FROM:<alice@>"},
+    {"line": "MAIL FROM:alice cooper@client.example SIZE=1"},
+    {"line": 'RCPT TO:<"bob>alice"@example.org>'},
+    {"line": 'RCPT TO:<"alice'},
     {"line": "MAIL FROM:<> AUTH=alice"},
     {"line": "XCLIENT LOGIN=alice ADDR=192.0.2.1"},
     {"to": ["alice@example.org"], "reply": "550 5.1.1 no mailbox alice here; Alice has moved"},

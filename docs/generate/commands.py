@@ -86,7 +86,9 @@ def _page(context: click.Context, date: str) -> str:
         lines += [f".Ss mta {name} {one.info_name}", *_told(one.command.help), *_options(one)]
     if any(option.name == "config_file" for option in command.params):
         lines += [*_ENVIRONMENT, *_FILES]
-    lines += [*_STATUS, ".Sh SEE ALSO", ".Xr mta 1 ,", ".Xr mta.yml 5"]
+    if "Exit status" not in (command.help or ""):  # or else it has others
+        lines += _STATUS
+    lines += [".Sh SEE ALSO", ".Xr mta 1 ,", ".Xr mta.yml 5"]
     return page(f"MTA-{name.upper()}", 1, date, lines)
 
 
@@ -106,11 +108,14 @@ def _synopsis(context: click.Context) -> list[str]:
 
 
 def _told(text: str | None) -> list[str]:
-    """The paragraphs of a help text."""
-    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text or "").partition("\f")[0].replace("\b", ""))
+    """The paragraphs of a help text; one that click leaves as it is (\\b) is left here, too."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text or "").partition("\f")[0])
     lines: list[str] = []
     for paragraph in paragraphs:
-        lines += [".Pp"] * bool(lines) + escaped(re.sub(r"\s*\n\s*", " ", paragraph))
+        if paragraph.startswith("\b"):
+            lines += [".Bd -literal", *escaped(paragraph.strip("\b\n"), wrap=False), ".Ed"]
+        else:
+            lines += [".Pp"] * bool(lines) + escaped(re.sub(r"\s*\n\s*", " ", paragraph))
     return lines
 
 
