@@ -1,4 +1,4 @@
-"""Advising: what the console and the API ask that the `mta` command asks as well: explain, doctor, forecast, audit, each as its JSON.
+"""Advising: explain, doctor, forecast and audit, for the console and the API; each as the command prints it as JSON.
 
 Called in threads. What takes long ends early where the relay is being stopped.
 """
