@@ -163,8 +163,14 @@ def _end(one: Prospect) -> str:
         return "held until it is released"
     if one.ended is None:
         return "waits on"
-    how = {"failed": "returned" if one.is_told else "fails, nobody is told"}.get(one.end, one.end)
+    how = {"failed": _failure(one)}.get(one.end, one.end)
     return f"{how} {_minute(one.ended)}"
+
+
+def _failure(one: Prospect) -> str:
+    if not one.is_told:
+        return "fails, nobody is told"
+    return "returned" if one.reverse_path else "fails, the postmaster is told"
 
 
 def _minute(at: float) -> str:
@@ -188,12 +194,13 @@ def _tell_one(found: Forecast) -> None:
 
 def _tell(event: Event, one: Prospect, now: float) -> Line:
     if event.kind == "warned":
-        text = f"{path(one.sender)} is warned: {path(one.now.address)} has not been reached yet"
+        text = f"{path(one.reverse_path)} is warned: {path(one.now.address)} has not been reached yet"
         return Line(moment(event.at), text, style="yellow")
     told = tell(event)
     after = f" (in {span(event.at - now)})"
     if event.kind == "failed":
-        after += f"; {path(one.sender)} is told" if one.is_told else "; nobody is told"
+        whom = printable(one.reverse_path) or "the postmaster"  # of a notice that cannot be delivered
+        after += f"; {whom} is told" if one.is_told else "; nobody is told"
     return Line(told.head, told.text + after, style=told.style)
 
 

@@ -21,6 +21,7 @@ from mta.interfaces import Record, SpoolBroken
 from mta.message.envelope import format_queue_id, recipients_from_json
 from mta.message.timeline import Event
 from mta.operating.rehearsal import rehearse
+from mta.operating.story import ENDS
 from mta.operating.words import moment
 from mta.policy.addressing import Addressing
 from mta.policy.expansion import is_expansion
@@ -40,6 +41,8 @@ BESIDE: Final = 100  # messages that are copied with the one that is asked for, 
 A_MINUTE: Final = 60.0  # seconds; what happens to some mail moves the tries of other mail by as little as this
 SLACK: Final = 86_400.0  # seconds behind the last end within which everything must have come to it
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  a file system in memory, if we may write there; the folder is private
+
+_OUTCOMES: Final = frozenset({"deferred", "failed", "held"})
 
 Progress = Callable[[int, int], None]
 
@@ -94,6 +97,11 @@ class Prospect:
             "told": self.is_told,
             "reply": self.reply,
         }
+
+    @property
+    def reverse_path(self) -> str:
+        """Whom the mail goes on from, and who is told what becomes of it: its sender, or the owner of a list."""
+        return self.sender if self.now.reverse_path is None else self.now.reverse_path
 
     def is_like(self, other: "Prospect") -> bool:
         """Is it the same outlook, give or take a minute?"""
@@ -269,18 +277,18 @@ def _run(
         tell(1 - len(gathering.open) / max(1, begun))
 
     rehearse(config, folder, workers, messages, now, until, gathering.hear, lambda: not gathering.open, tick)
-    return list(gathering.prospects.values())
+    return gathering.prospects
 
 
 def _prospect(message: QueuedMessage, recipient: QueuedRecipient, addressing: Addressing) -> Prospect:
-    sender = message.sender if recipient.reverse_path is None else recipient.reverse_path
-    return Prospect(message.id, message.sender, recipient, _way(addressing, sender, recipient))
+    reverse_path = message.sender if recipient.reverse_path is None else recipient.reverse_path
+    return Prospect(message.id, message.sender, recipient, _way(addressing, reverse_path, recipient))
 
 
-def _way(addressing: Addressing, sender: str, recipient: QueuedRecipient) -> Way:
+def _way(addressing: Addressing, reverse_path: str, recipient: QueuedRecipient) -> Way:
     if is_expansion(recipient.destination):
         return Way(recipient.destination, "its sender is to be told that it was expanded")
-    return _decided(addressing.decide(sender, recipient.address))
+    return _decided(addressing.decide(reverse_path, recipient.address))
 
 
 def _decided(decision: Decision) -> Way:
@@ -289,54 +297,53 @@ def _decided(decision: Decision) -> Way:
     return Way(decision.hop.destination, decision.why)
 
 
+_Key = tuple[int, str, str]  # a message, whom it goes on from, and a recipient
+
+
 class _Gathering:
     """Gathers prospects from records. open: those of whom something is still to be expected."""
 
     def __init__(self, prospects: Iterator[Prospect]) -> None:
-        self.prospects: dict[tuple[int, str, str], Prospect] = {}
-        self._by_address: dict[tuple[int, str], list[Prospect]] = {}
-        for one in prospects:
-            self.prospects[one.message, one.now.address, one.now.destination] = one
-            self._by_address.setdefault((one.message, one.now.address), []).append(one)
-        self.open = {key for key, one in self.prospects.items() if one.now.state != "held" and not one.now.wish}
+        self.prospects: list[Prospect] = list(prospects)
+        self._found: dict[_Key, list[Prospect]] = {}
+        for one in self.prospects:
+            self._found.setdefault((one.message, one.reverse_path, one.now.address), []).append(one)
+        self.open = {id(one) for one in self.prospects if one.now.state != "held" and not one.now.wish}
 
     def hear(self, record: Record) -> None:
         """Take in what is stored of a try, or of a decision."""
-        claim = record.claim
-        is_tried = any(event.kind == "attempt" for event in record.events)
-        is_told = any(event.kind == "notice" and event.detail.get("about") == "failed" and "id" in event.detail
-                      for event in record.events)  # fmt: skip
-        wishes = {one.address: one for one in claim.envelope.recipients}
+        kinds = {(event.kind, event.detail.get("about"), "id" in event.detail) for event in record.events}
+        is_tried = any(kind == "attempt" for kind, *_ in kinds)
+        is_told = ("notice", "failed", True) in kinds
+        if ("notice", "delayed", True) in kinds:
+            self._warned(record)
+        wishes = {one.address: one for one in record.claim.envelope.recipients}
         for event in record.events:
-            if event.kind == "notice":
-                if event.detail.get("about") == "delayed":
-                    self._warned(record)
-                continue
             named = event.detail.get("recipients")
             for address in named if isinstance(named, list) else ():
-                one = self._find(claim.message, address, claim.destination)
+                one = self._find(record, address)
                 if one is None:
                     continue
                 one.events.append(event)
-                if is_tried and event.kind in ("deferred", "failed", "held"):
+                if is_tried and event.kind in _OUTCOMES:
                     one.tries.append(record.at)
-                if event.kind in ("failed", "discarded", "held", "expanded", "dropped", "delivered"):
+                if event.kind in ENDS or event.kind == "held":
                     one.end, one.ended = event.kind, record.at
                     one.reply = str(event.detail.get("reply") or event.detail.get("why") or "")
                     one.is_told = event.kind == "failed" and is_told and wants(wishes[address], Notice.FAILURE)
-                    self.open.discard((one.message, one.now.address, one.now.destination))
+                    self.open.discard(id(one))
 
     def _warned(self, record: Record) -> None:
-        claim = record.claim
         for group in record.waiting:
             for recipient in group.recipients:
-                one = self._find(claim.message, recipient.address, claim.destination)
+                one = self._find(record, recipient.address)
                 if one is not None and wants(recipient, Notice.DELAY) and one.warned is None:
                     one.warned = record.at
                     one.events.append(Event(record.at, "warned", {"recipients": [recipient.address]}))
 
-    def _find(self, message: int, address: str, destination: str) -> Prospect | None:
-        """A recipient, by where he waits, or waited before he was routed elsewhere."""
-        found = self.prospects.get((message, address, destination))
-        others = self._by_address.get((message, address))
-        return found or (others[0] if others else None)
+    def _find(self, record: Record, address: str) -> Prospect | None:
+        """A recipient; of several by the same name the one who waits, or waited when it was copied, for this."""
+        claim = record.claim
+        found = self._found.get((claim.message, claim.envelope.sender, address), [])
+        here = [one for one in found if one.now.destination == claim.destination]
+        return next(iter(here or found), None)

@@ -62,6 +62,13 @@ def test_one_message(ground: Ground) -> None:
     assert re.search(r"given up for its age .* \(in 5d\); alice@sender.test is told$", lines[-1])
 
 
+def test_a_notice_that_cannot_be_delivered(ground: Ground) -> None:
+    queue_id = ground.add("alice@sender.test", sender="", notice_for=4711)
+    ground.defer(queue_id)
+    assert "fails, the postmaster is told" in run("forecast").stdout
+    assert run("forecast", queue_id).stdout.endswith("; the postmaster is told\n")
+
+
 def test_json(ground: Ground) -> None:
     queue_id = ground.add("bob@there.test", many=3)
     found = json.loads(run("forecast", "--json", "--limit", "2").stdout)

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from mta.config.load import load
 from mta.config.model import Config
-from mta.interfaces import SpoolBroken
+from mta.interfaces import NewDelivery, SpoolBroken
 from mta.message.envelope import Recipient
 from mta.message.outcome import held
 from mta.operating.forecast import Forecast, Prospect, changes, forecast
@@ -137,6 +137,23 @@ def test_each_worker_s_file_is_run_forward(tmp_path: Path) -> None:
     assert sorted(of(found)) == ["u0@x.test", "u1@x.test", "u2@x.test"]
     assert {one.ended for one in found.prospects} == {found.prospects[0].ended}
     assert found.prospects[0].ended == pytest.approx(BEGINNING + GIVE_UP, abs=A_MOMENT)
+
+
+def test_a_recipient_by_two_ways_is_two(tmp_path: Path) -> None:
+    """As himself and as the member of a list, whose owner is told then."""
+    clock = Clock()
+    clock.rightNow = BEGINNING
+    world = SqliteWorld(clock, tmp_path / "spool")
+    to = (Recipient("u@x.test"),)
+    until = BEGINNING + WARN
+    ways = [NewDelivery("x.test", to, BEGINNING, until), NewDelivery("x.test", to, BEGINNING, until, False, "owner@o")]
+    world.commit(deliveries=ways)
+    world.close()
+    with Desk(tmp_path / "spool", clock.seconds) as desk:
+        [found] = forecast(desk, [config(tmp_path)], clock.seconds())
+    assert [one.reverse_path for one in found.prospects] == ["s@example.org", "owner@o"]
+    assert all((one.end, one.is_told, len(one.tries) > 3, one.warned is not None) == ("failed", True, True, True)
+               for one in found.prospects)  # fmt: skip
 
 
 def test_the_queue_is_not_touched(house: House, tmp_path: Path) -> None:
