@@ -39,7 +39,7 @@ def _listeners(place: Place, tables: Iterable[Path]) -> Iterator[int]:
     """The users who listen there; nobody, where that cannot be known."""
     for table in tables:
         try:
-            lines = table.read_text("ascii").splitlines()[1:]
+            lines = table.read_text("utf-8").splitlines()[1:]
         except (OSError, ValueError):
             continue
         for line in lines:

@@ -137,10 +137,7 @@ def _lines(source: IO[bytes], dot_ends: bool) -> Iterator[bytes]:
         if not at_start and piece.endswith(b"\r"):
             piece, held = piece[:-1], b"\r"
         octets = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        if octets.count(b"\r\n") < 2:
-            yield octets
-        else:
-            yield from (line for line in octets.splitlines(keepends=True) if line)
+        yield from octets.splitlines(keepends=True)
     if held or not at_start:
         yield b"\r\n"
 

@@ -289,6 +289,10 @@ def test_what_is_the_relays_own_work_is_done_already(ground: Ground, words: list
     assert ground.send(*words) == ""
 
 
+def test_a_session_with_nobody_is_told_to_come_back(ground: Ground) -> None:
+    assert ground.send("-bs", status=os.EX_TEMPFAIL).startswith("421 4.3.2 relay.test ")
+
+
 def test_it_goes_by_other_names(tmp_path: Path) -> None:
     (tmp_path / "mta.yml").write_text("spool: spool\nlisten: [{address: '127.0.0.1:9'}]\n")
     (tmp_path / "spool" / "drop").mkdir(parents=True)

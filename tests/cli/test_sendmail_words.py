@@ -138,6 +138,7 @@ def test_whatever_is_written_no_line_end_stands_alone() -> None:
         ("To: Jos\u00e9 <jos\u00e9@d\u00e9j\u00e0.test>\n\n".encode(), ["jos\u00e9@d\u00e9j\u00e0.test"], None),
         (b"Bcc:\n a@b.test\n\nbody\n", ["a@b.test"], None),
         (b"To:\n\n", [], None),
+        (b"To: a@b.test\rBcc: c@d.test", ["a@b.test", "c@d.test"], b"To: a@b.test\r\n"),
     ],
 )  # fmt: skip
 def test_recipients_come_from_the_header_and_bcc_goes(written: bytes, to: list[str], left: bytes | None) -> None:

@@ -11,11 +11,35 @@ _TESTS = Path(__file__).parents[2]
 # What the tests of these rooms stand on serves here, too, whoever runs this.
 sys.path += [str(_TESTS), str(_TESTS / "smtp"), str(_TESTS / "inbound")]
 
-from targets import configuration, content, language, listening, logins, mail, notices, published, sessions, small  # noqa: E402
+from targets import (  # noqa: E402
+    configuration,
+    content,
+    language,
+    listening,
+    logins,
+    mail,
+    notices,
+    programs,
+    published,
+    sessions,
+    small,
+)
 from targets.measures import Target  # noqa: E402
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (language, content, sessions, listening, mail, notices, logins, configuration, published, small)
+    for module in (
+        language,
+        content,
+        sessions,
+        listening,
+        mail,
+        notices,
+        logins,
+        configuration,
+        programs,
+        published,
+        small,
+    )
     for target in module.TARGETS
 }
