@@ -73,6 +73,7 @@ def test_the_address_may_be_written_in_another_way() -> None:
         (HOST, has(FOUR, SIX), Own((FOUR, SIX)), Level.OK, ""),
         (HOST, has(FOUR), Own((FOUR, SIX)), Level.WARNING, f"{HOST}. AAAA {SIX}"),
         (HOST, NO_NAME, Own((FOUR,)), Level.PROBLEM, f"{HOST}. A {FOUR}"),
+        (HOST, NO_NAME, Own((), ("10.0.0.5",)), Level.PROBLEM, ""),
         (HOST, NOTHING, Own((SIX,)), Level.PROBLEM, f"{HOST}. AAAA {SIX}"),
         (HOST, has("10.0.0.5"), Own((), ("10.0.0.5",)), Level.PROBLEM, ""),
         (HOST, FAILED, Own((FOUR,)), Level.UNKNOWN, ""),

@@ -117,8 +117,10 @@ def judge_helo(hostname: str, addresses: Answer[str], own: Own) -> list[Finding]
     if addresses.found is Found.FAILED:
         return [teller.unknown(f"the addresses of {hostname} could not be asked for: {addresses.why}")]
     if not addresses.records:
-        record = _address_record(hostname, own.public[0]) if own.public else f"{hostname}. A 192.0.2.1"
-        return [teller.problem(f"{hostname} has no address, so many receivers refuse it in HELO", "publish:", record)]
+        seen = f"{hostname} has no address, so many receivers refuse it in HELO"
+        if not own.public:
+            return [teller.problem(seen, "publish an A record with the public address of this relay")]
+        return [teller.problem(seen, "publish:", _address_record(hostname, own.public[0]))]
     known = _same_form(addresses)
     missing = [one for one in own.public if one not in known]
     if missing:
