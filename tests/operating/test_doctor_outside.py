@@ -167,3 +167,13 @@ def test_the_console_asks_the_same(zone: DnsServer, tmp_path: Path) -> None:
     adviser.stop()
     with pytest.raises(NotDone, match="being stopped"):
         adviser.doctor("good.net")
+
+
+def test_what_listens_to_the_world_is_named_and_not_judged(zone: DnsServer, tmp_path: Path) -> None:
+    file = tmp_path / "mta.yml"
+    listen = "listen: [{address: '0.0.0.0:25'}, {address: '127.0.0.1:25'}, {address: '[::]:2525'}, {address: 'unix:x'}]"
+    dns = f"dns: {{nameservers: ['{zone}'], timeout: 1s}}"
+    file.write_text(f"hostname: mail.good.net\nspool: spool\n{listen}\n{dns}\n")
+    (finding,) = (one for one in examined(load(file))["findings"] if one["check"] == "port 25 in")
+    assert finding["level"] == "unknown"
+    assert finding["seen"].startswith("whether the world reaches 0.0.0.0:25 cannot be found out from here")

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from cryptography.x509 import Certificate
 
 from mta.config.model import Config
+from mta.config.units import SocketAddress
 from mta.net.certificates import TlsProblem, load_certificates
 from mta.operating.doctor import certificate, dmarc, keys, machine, names, relaying, servers, spf, transport
 from mta.operating.doctor.exchange import Host, Relay, is_here, judge_mx
@@ -24,6 +25,7 @@ from mta.policy.routing import Via
 LIMIT: Final = 25.0  # seconds for all of it
 MOST_DOMAINS: Final = 5
 _LOOK: Final = 0.2  # seconds between two questions whether to go on
+_SMTP: Final = 25
 _MOST_HOSTS: Final = 10  # of MX records that are looked up
 _ELSEWHERE: Final = "somebody@elsewhere.example"
 _SUFFIX_LABELS: Final = 2  # a host name with more of them stands in a domain
@@ -182,7 +184,7 @@ class _Examination:
 
     @cached_property
     def _own(self) -> names.Own:
-        bound = [one.address.host for one in self._config.listen if not one.address.path]
+        bound = [one.address.host for one in self._config.listen if one.address.host]
         local = [*self._outside.sources(), *(one for one in bound if names.is_public(one))]
         return names.own_addresses(self._request.addresses, local, self._dns.addresses(self._hostname))
 
@@ -305,12 +307,8 @@ class _Examination:
         return servers.judge_port_25(domain, list(found.values()))
 
     def _outer_listeners(self) -> list[str]:
-        return [
-            str(one.address)
-            for one in self._config.listen
-            if one.address.port == 25
-            and (ip_address(one.address.host).is_unspecified or not _is_loopback(one.address.host))
-        ]
+        """Those on port 25 of an address that is not loopback's, and those whose address is another's to say."""
+        return [str(one.address) for one in self._config.listen if _may_be_outer(one.address)]
 
     def _server(self, server: str) -> list[Finding]:
         return [servers.judge_server(server, *self._outside.ask_server(server, self._domains[0]))]
@@ -340,5 +338,7 @@ class _Examination:
         return "" if hop is None or hop.via in (Via.MX, Via.DISCARD) else hop.destination
 
 
-def _is_loopback(host: str) -> bool:
-    return ip_address(host).is_loopback
+def _may_be_outer(address: SocketAddress) -> bool:
+    if not address.host:
+        return not address.path
+    return address.port == _SMTP and not ip_address(address.host).is_loopback
