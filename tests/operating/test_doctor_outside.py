@@ -15,6 +15,7 @@ from dns_server import DnsServer, serving
 from mta.config.load import load
 from mta.dns.inquirer import Inquirer
 from mta.dns.memory import Name
+from mta.net.local import is_local
 from mta.operating.advising import Adviser
 from mta.operating.doctor.examination import examined
 from mta.operating.doctor.machine import judge_other_clock
@@ -177,3 +178,9 @@ def test_what_listens_to_the_world_is_named_and_not_judged(zone: DnsServer, tmp_
     (finding,) = (one for one in examined(load(file))["findings"] if one["check"] == "port 25 in")
     assert finding["level"] == "unknown"
     assert finding["seen"].startswith("whether the world reaches 0.0.0.0:25 cannot be found out from here")
+
+
+def test_what_this_machine_sends_from(zone: DnsServer) -> None:
+    """Addresses of its own, whichever it has."""
+    for address in Outside(Inquirer([str(zone)], 1.0, time.time)).sources():
+        assert is_local(address)

@@ -23,7 +23,8 @@ _CONNECT: Final = 4.0  # seconds for a connection, and for each answer on it
 PATIENCE: Final = 10.0  # seconds for all that is said on one
 _MOST_TRIED: Final = 2  # addresses of one host
 _LONGEST_GREETING: Final = 512  # octets
-_ELSEWHERE: Final = (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6))  # nobody's; nothing is sent there
+# A root server's, to which there is a way wherever there is one to the world. Nothing is sent there.
+_ELSEWHERE: Final = (("198.41.0.4", socket.AF_INET), ("2001:503:ba3e::2:30", socket.AF_INET6))
 
 
 def outside_of(config: Config) -> "Outside":
