@@ -3,11 +3,15 @@
 Called in threads. What takes long ends early where the relay is being stopped.
 """
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from random import Random
 from threading import Event
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -22,10 +26,13 @@ from mta.operating.audit import audit
 from mta.operating.doctor.examination import examined
 from mta.operating.explain import Explainer, Explanation
 from mta.operating.explained import explanation_to_json
-from mta.operating.forecast import forecast as look_ahead
 from mta.operating.operator import opened
 from mta.parts import finder
-from mta.web.seams import IAdviser, NotDone, NotThere, Unusable
+from mta.web.seams import IAdviser, NotDone, Unusable
+
+_COMMAND: Final = "from mta.cli import main; main()"
+_LONGEST: Final = 30.0  # seconds for a forecast
+_MOST_SAID: Final = 2000  # characters of why there is none
 
 
 @implementer(IAdviser)
@@ -70,12 +77,24 @@ class Adviser:
 
     def forecast(self, number: int | None, limit: int) -> dict[str, Any]:
         """When the mail in the queue is going to be tried, warned about and returned, as `mta forecast --json` prints
-        it. number: of one message; None for the oldest ones, up to a limit."""
-        with opened(self._config.spool) as desk:
-            (found,) = look_ahead(desk, [self._config], self._now(), number, limit, self._go_on)
-        if number is not None and not found.prospects:
-            raise NotThere(f"there is no message {format_queue_id(number)} in the queue")
-        return found.to_json()
+        it. number: of one message; None for the oldest ones, up to a limit.
+
+        In a process of its own: it is work for the processor that the mail would have to wait for, in this one.
+        """
+        words = ["forecast", "--json", "--limit", str(limit), "--config", self._config.sources.file]
+        words += [] if number is None else [format_queue_id(number)]
+        command = [sys.executable, "-P", "-c", _COMMAND, *words]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # the same program as ours
+        try:
+            done = subprocess.run(  # noqa: S603  ourselves
+                command, capture_output=True, timeout=_LONGEST, check=False, env=environment, stdin=subprocess.DEVNULL
+            )
+        except subprocess.TimeoutExpired:
+            raise NotDone(f"it was not done in {_LONGEST:.0f} seconds; ask for fewer messages") from None
+        if done.returncode:
+            raise NotDone(done.stderr.decode(errors="replace").strip().removeprefix("mta: ")[:_MOST_SAID])
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def _go_on(self, *_: object) -> None:
         """Raises `NotDone` where the relay is being stopped."""

@@ -83,7 +83,7 @@ def test_the_api_is_as_it_says_that_it_is(start_admin: StartAdmin, tmp_path: Pat
     (tmp_path / "schemathesis.toml").write_text(NOT_SCHEMAS_TO_SAY)
     command = [
         PROGRAMS / "schemathesis", "run", f"http://{admin.where}/api/v1/openapi.json", "--no-color",
-        "--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", "--max-examples", "5",
+        "--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", "--max-examples", "5", "--max-time", "12",
         "--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", "--generation-database", ":memory:",
         "--exclude-operation-id", "events",  # which has no end
         "--exclude-operation-id", "doctor", "--exclude-operation-id", "forecast",  # which take long
