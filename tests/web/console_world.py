@@ -8,15 +8,17 @@ import smtplib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
+sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "tests")]
 
+from dns_server import DnsServer  # noqa: E402
 from peers.daemon import Relay  # noqa: E402
 from peers.ground import free_port, wait_until  # noqa: E402
 from peers.sinks import Sink, Sinks, thread_of_sinks  # noqa: E402
@@ -49,7 +51,6 @@ class World:
             "hostname": "mail.example.org",
             "routes": routes,
             "retry": LATE,
-            "dns": {"nameservers": [f"{HOST}:9"], "timeout": "1s"},  # nobody answers there
             "admin": {"listen": f"{HOST}:{self.admin}", "token_file": "token"},
             **settings,
         }
@@ -94,17 +95,16 @@ class World:
 
 @contextlib.contextmanager
 def world(folder: Path, **settings: Any) -> Iterator[World]:
-    """A relay that runs."""
-    with thread_of_sinks() as sinks:
-        there = World(folder, sinks, **settings)
+    """A relay that runs. Its name server knows nothing, and says so at once."""
+    with thread_of_sinks() as sinks, contextlib.ExitStack() as ends:
+        names = DnsServer({})
+        ends.callback(names.stop)
+        there = World(folder, sinks, dns={"nameservers": [str(names)], "timeout": "2s"}, **settings)
         there.relay.start()
-        try:
-            there.wait_for_page()
-            yield there
-        finally:
-            if there.relay.process.is_alive:
-                there.relay.stop()
-            there.relay.process.forget()
+        ends.callback(there.relay.process.forget)
+        ends.callback(lambda: there.relay.process.is_alive and there.relay.stop())
+        there.wait_for_page()
+        yield there
 
 
 @contextlib.contextmanager
@@ -144,6 +144,8 @@ class Sitting:
 class Looking:
     """A page of a browser that remembers what should not have happened: errors, and requests to elsewhere."""
 
+    sessions: ClassVar[dict[str, Any]] = {}  # cookies, by the address of the console
+
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
         self.url = url
         self.wrong: list[str] = []
@@ -162,12 +164,18 @@ class Looking:
         if not request.url.startswith((f"{self.url}/", "data:")):
             self.wrong.append(f"asked elsewhere: {request.url}")
 
-    def log_in(self) -> None:
+    def log_in(self, anew: bool = False) -> None:
+        """Log in, or go on with the session that another page has begun."""
+        if not anew and self.url in self.sessions:
+            self.context.add_cookies(self.sessions[self.url])
+            return
         self.page.goto(f"{self.url}/")
         self.page.get_by_label("Token").fill(TOKEN)
         self.page.get_by_role("button", name="Log in").click()
         self.page.get_by_role("heading", name="Overview").wait_for()
         self.wrong[:] = [one for one in self.wrong if "401" not in one]  # the page to log in with is one
+        if not anew:
+            self.sessions[self.url] = self.context.cookies()
 
     def open(self, path: str) -> Any:
         self.page.goto(f"{self.url}{path}")
@@ -175,6 +183,8 @@ class Looking:
 
     def violations(self, *rules: str) -> list[str]:
         """What axe finds that is serious or critical; by all of its rules, or by these."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(_axe())
         options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
         found = self.page.evaluate("options => axe.run(document, options)", options)
         return [
@@ -184,13 +194,13 @@ class Looking:
             for node in one["nodes"]
         ]
 
-    def with_axe(self) -> None:
-        """Bring axe into every page that is opened from now on; it is no part of them, so no policy keeps it out."""
-        if not AXE.exists():
-            pytest.fail(
-                "axe-core is not there: cd tests/node && npm ci --ignore-scripts (tests/install-peers does that)"
-            )
-        self.context.add_init_script(path=str(AXE))
+
+@cache
+def _axe() -> str:
+    """axe, to be run in a page beside what is its own, so that no policy of the page keeps it out."""
+    if not AXE.exists():
+        pytest.fail("axe-core is not there: cd tests/node && npm ci --ignore-scripts (tests/install-peers does that)")
+    return AXE.read_text(encoding="utf-8")
 
 
 def fill(there: World, mails: Sequence[tuple[str, str, bytes]]) -> list[str]:

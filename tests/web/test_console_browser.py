@@ -39,9 +39,10 @@ def test_each_page_is_sound_on_screens_and_phones_in_the_light_and_in_the_dark(t
         for context, rules in ({"color_scheme": "light"}, ()), ({"color_scheme": "dark", **PHONE}, ("color-contrast",)):
             colourful = ("/", "/queue", f"/message/{kept[0]}")
             look = Looking(browser, there.url, **context)
-            look.with_axe()
             look.page.goto(f"{there.url}/")
             assert look.violations(*rules) == [], "the page to log in with"
+            assert all("401" in one for one in look.wrong)
+            look.wrong.clear()
             look.log_in()
             destination = look.open("/").locator('a[href^="/destination"]').first.get_attribute("href")
             for path in (*menu_of(look), *PATHS, f"/message/{kept[0]}", destination):
@@ -64,7 +65,7 @@ def test_without_scripts_everything_but_what_moves_works(there: World, sitting: 
 
     def use(browser: Any) -> None:
         look = Looking(browser, there.url, java_script_enabled=False)
-        look.log_in()
+        look.log_in(anew=True)
         page = look.open("/queue?to=carol@down.test")
         page.get_by_label(f"Select {kept}").check()
         page.get_by_role("button", name="Hold").click()
@@ -127,7 +128,7 @@ def test_as_a_new_user_would(there: World, sitting: Sitting) -> None:
 
     def walk(browser: Any) -> None:
         look = Looking(browser, there.url)
-        look.log_in()
+        look.log_in(anew=True)
         page = look.page
         page.get_by_text("live", exact=True).wait_for()
 
@@ -172,7 +173,6 @@ def test_advice_is_of_this_relay(there: World, sitting: Sitting) -> None:
 
     def ask(browser: Any) -> None:
         look = Looking(browser, there.url)
-        look.with_axe()
         look.log_in()
         page = look.open("/explain")
         page.get_by_label("To", exact=True).fill("grace@down.test")
