@@ -15,17 +15,17 @@ _UNITS: Final = (
     "Durations are written 90s, 5m, 4h or 5d; sizes 512KiB, 50MiB, or as a number of octets; networks 192.0.2.0/24 or "
     '"2001:db8::/32". The paths of files are relative to the folder of the configuration.'
 )
-_LACKING: Final = "Not available yet: a value that asks for it is refused, and the sentence says so."
+_LACKING: Final = "Not available yet: {}. A value that asks for it is refused."
 
 
 class Key(NamedTuple):
-    """One key. path: as listen[].address; default: as written, "" for none; lacking: it is not there yet."""
+    """One key. path: as listen[].address; default: as written, "" for none; lacking: what is not there yet of it."""
 
     path: str
     values: str
     default: str
     meaning: str
-    lacking: bool
+    lacking: str
 
 
 class Chapter(NamedTuple):
@@ -47,7 +47,7 @@ def chapters() -> list[Chapter]:
         about = one.get("description") or (model or {}).get("description", "")
         keys = [_key(name, one, name in whole["required"])] if model is None else list(_keys(model, path, whole))
         if "x-lacking" in one:
-            keys = [key._replace(lacking=True) for key in keys]
+            keys = [key._replace(lacking=one["x-lacking"]) for key in keys]
         found.append(Chapter(name, _without_default(about), tuple(keys), examples.get(name, "")))
     return found
 
@@ -80,7 +80,7 @@ def _key(path: str, one: Mapping[str, Any], required: bool) -> Key:
     default = "required" if required else said.rpartition(DEFAULT)[2].rstrip(".") if DEFAULT in said else ""
     if not default and "default" in one:
         default = _flow(one["default"])
-    return Key(path, _values(one), default, _without_default(said), "x-lacking" in one)
+    return Key(path, _values(one), default, _without_default(said), one.get("x-lacking", ""))
 
 
 def _without_default(said: str) -> str:
@@ -104,7 +104,7 @@ def _kind(one: Mapping[str, Any]) -> str:
         case {"type": "integer", "minimum": least}:
             return f"a number from {least}"
         case {"items": entry}:
-            return f"a list; each {_kind(entry)}"
+            return f"a list, each entry {_kind(entry)}"
         case _:
             return "text"
 
@@ -141,10 +141,12 @@ def markdown() -> str:
         "",
     ]
     for chapter in chapters():
-        lines += [f"## `{chapter.name}`", "", chapter.about, ""]
+        lines += [f"## `{chapter.name}`", ""]
+        if [chapter.about] != [key.meaning for key in chapter.keys]:
+            lines += [chapter.about, ""]
         lines += ["| Key | Values | Default | |", "|---|---|---|---|"]
         for key in chapter.keys:
-            meaning = f"{key.meaning} *Not available yet.*" if key.lacking else key.meaning
+            meaning = f"{key.meaning} *Not available yet: {key.lacking}.*" if key.lacking else key.meaning
             default = key.default if key.default == "required" else f"`{key.default}`" if key.default else ""
             lines.append(f"| `{key.path}` | {_cell(key.values)} | {_cell(default)} | {_cell(meaning)} |")
         lines += ["", "```yaml", chapter.example, "```", ""]
@@ -186,7 +188,7 @@ def manual(date: str) -> str:
             facts = [f"Values: {key.values}.", f"Default: {key.default}." if key.default else "No default."]
             if key.default == "required":
                 facts[1] = "Required."
-            lines += escaped(" ".join(facts + [_LACKING] * key.lacking))
+            lines += escaped(" ".join(facts + [_LACKING.format(key.lacking)] * bool(key.lacking)))
         lines += [".El", ".Pp", "Example:", ".Bd -literal -offset indent", *escaped(chapter.example, wrap=False), ".Ed"]
     lines += [
         ".Sh FILES",
