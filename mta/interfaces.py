@@ -238,11 +238,8 @@ class NotMail(Exception):
 
 
 class Found(NamedTuple):
-    """What a look into the drop folder has found.
-
-    names: of files to take up, in turns: one of each user, then another. strange: what is no such file. more: there
-    was more than there is room for in one round.
-    """
+    """What lies in the drop folder. names: of files to take up, in turns by user. strange: what is no such file.
+    more: there was more than there is room for in one round."""
 
     names: list[str]
     strange: list[str]

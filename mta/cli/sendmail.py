@@ -95,6 +95,8 @@ def run(words: Sequence[str], name: str = "sendmail") -> int:
         return _say(str(error), os.EX_CONFIG)
     except OSError as error:
         return _say(f"{error.strerror or error}", os.EX_IOERR)
+    except KeyboardInterrupt:
+        return _say("interrupted; nothing is known to be sent", os.EX_TEMPFAIL)
 
 
 def _send(asked: Words, source: IO[bytes]) -> int:

@@ -289,6 +289,15 @@ def test_what_is_the_relays_own_work_is_done_already(ground: Ground, words: list
     assert ground.send(*words) == ""
 
 
+def test_who_interrupts_it_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sendmail, "submit", interrupt)
+    assert "interrupted" in ground.send("c@d.test", status=os.EX_TEMPFAIL)
+    assert ground.left == []
+
+
 def test_a_session_with_nobody_is_told_to_come_back(ground: Ground) -> None:
     assert ground.send("-bs", status=os.EX_TEMPFAIL).startswith("421 4.3.2 relay.test ")
 
