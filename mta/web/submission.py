@@ -7,6 +7,7 @@ import io
 import re
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from smtplib import SMTP, SMTPException, SMTPServerDisconnected
 from typing import IO, Any, Final, NamedTuple
 
@@ -73,12 +74,17 @@ def composed(asked: Any) -> Letter:
 def submit(connection: socket.socket, hostname: str, letter: Letter) -> Submitted:
     """Hand a letter to the relay at the other end. Waits. Raises `AllRefused` or `OutOfOrder`."""
     try:
-        with _Within(connection, hostname) as relay:
-            return _hand_over(relay, letter)
+        relay = _Within(connection, hostname)
+        done = _hand_over(relay, letter)
+        with suppress(SMTPException, OSError):  # it is in the queue, whatever is said of the end
+            relay.quit()
+        return done
     except SMTPServerDisconnected as error:
         raise OutOfOrder("the relay broke off; it may be stopping, so try again") from error
     except (SMTPException, OSError) as error:
         raise OutOfOrder(f"the relay does not answer: {error}") from error
+    finally:
+        connection.close()
 
 
 class _Within(SMTP):

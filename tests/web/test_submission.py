@@ -1,0 +1,144 @@
+"""Messages that programs post: composed, with their line ends put right, and handed over."""
+
+import io
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from mta.web.compose import compose
+from mta.web.seams import OutOfOrder, Unusable
+from mta.web.submission import AllRefused, Letter, addressed, submit
+
+PLAIN = {"from": "Ann <ann@example.org>", "to": "bob@example.net", "text": "hello"}
+
+
+class Relay:
+    """Says what it is told to, and remembers what it was told. answers: by verb; the last one for all that follow."""
+
+    def __init__(self, **answers: list[str]) -> None:
+        self.heard: list[bytes] = []
+        self.content = b""
+        self._answers = answers
+        self.ours, theirs = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, args=(theirs,), daemon=True)
+        self._thread.start()
+
+    def _serve(self, theirs: socket.socket) -> None:
+        with theirs, theirs.makefile("rwb") as line:
+            line.write(b"220 relay\r\n")
+            line.flush()
+            while words := line.readline():
+                self.heard.append(words.rstrip())
+                verb, _, rest = words.decode().strip().partition(" ")
+                if verb.upper() == "BDAT":
+                    self.content += line.read(int(rest.split()[0]))
+                    verb = "LAST" if "LAST" in rest else "BDAT"
+                answers = self._answers.get(verb.upper(), ["250 2.0.0 queued as ABC" if verb == "LAST" else "250 ok"])
+                line.write((answers.pop(0) if len(answers) > 1 else answers[0]).encode() + b"\r\n")
+                line.flush()
+
+
+def letter(content: bytes = b"Subject: x\r\n\r\nbody\r\n", *to: str) -> Letter:
+    return addressed("ann@example.org", to or ("bob@example.net",), io.BytesIO(content))
+
+
+def refuses(asked: Any) -> str:
+    with pytest.raises(Unusable) as error:
+        compose(asked)
+    return str(error.value)
+
+
+def test_a_message_is_composed() -> None:
+    found = compose({**PLAIN, "cc": ["Carol <carol@example.net>"], "bcc": "dave@example.net", "subject": "Grüße"})
+    assert (found.sender, found.recipients) == (
+        "ann@example.org", ("bob@example.net", "carol@example.net", "dave@example.net"),
+    )  # fmt: skip
+    octets = found.message.as_bytes()
+    assert octets.isascii()
+    assert b"dave" not in octets
+    assert compose({**PLAIN, "sender": ""}).sender == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        {"to": "a@b.test"},
+        {**PLAIN, "from": ["a@b.test", "c@d.test"]},
+        {**PLAIN, "to": [1]},
+        {**PLAIN, "to": "nobody"},
+        {**PLAIN, "subject": "a\r\nBcc: evil@example.net"},
+        {**PLAIN, "headers": {"X-A\r\nBcc": "evil@example.net"}},
+        {**PLAIN, "headers": {"X-A": "b\r\nBcc: evil@example.net"}},
+        {**PLAIN, "headers": {"Content-Type": "text/html"}},
+        {**PLAIN, "headers": []},
+        {**PLAIN, "attachments": [{"filename": "a", "content": "not base64!"}]},
+        {**PLAIN, "attachments": [{"content": "AA==", "type": "multipart/mixed"}]},
+        {**PLAIN, "attachments": [{"content": "AA==", "type": "text/plain\r\nX: y"}]},
+        {**PLAIN, "text": 3},
+        {**PLAIN, "unknown": ""},
+    ],
+)
+def test_what_is_no_message_is_refused(wrong: Any) -> None:
+    assert refuses(wrong)
+
+
+@pytest.mark.parametrize("address", ["a", "a@b>", "a@b.test> SIZE=1", "a@b.test\r\nRSET", "", "@b.test"])
+def test_what_is_no_address_never_becomes_a_command(address: str) -> None:
+    with pytest.raises(Unusable):
+        addressed("ann@example.org", [address], io.BytesIO())
+
+
+def test_it_is_handed_over() -> None:
+    relay = Relay(RCPT=["250 ok", "550 5.1.1 no such user"])
+    done = submit(relay.ours, "mx.example.org", letter(b"Subject: x\n\n.body", "bob@example.net", "no@example.net"))
+    assert done.told() == {"id": "ABC", "refused": [{"address": "no@example.net", "reply": "550 5.1.1 no such user"}]}
+    assert relay.content == b"Subject: x\r\n\r\n.body\r\n"
+    assert b"MAIL FROM:<ann@example.org>" in relay.heard
+
+
+def test_it_asks_for_what_it_needs() -> None:
+    for content, wishes in (
+        (b"Subject: x\n\n\xc3\xbc\n", b" BODY=8BITMIME"),
+        (b"Subject: \xc3\xbc\n\nx\n", b" SMTPUTF8 BODY=8BITMIME"),
+        (b"Subject: x\n\n" + b"x" * 70_000 + b"\xff", b" BODY=8BITMIME"),
+        (b"Subject: x\n\nx\n", b""),
+    ):
+        relay = Relay()
+        submit(relay.ours, "mx.example.org", letter(content))
+        assert b"MAIL FROM:<ann@example.org>" + wishes in relay.heard
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_534, 65_535, 65_536, 65_537, 131_072])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r", b""])
+def test_line_ends_are_put_right_wherever_blocks_end(size: int, end: bytes) -> None:
+    relay = Relay()
+    submit(relay.ours, "mx.example.org", letter(b"x" * size + end + b"\ny\r\nz" + end))
+    expected = (b"x" * size + end + b"\ny\r\nz" + end).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    assert relay.content == (expected if expected.endswith(b"\n") else expected + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answers", "later"),
+    [
+        ({"MAIL": ["550 5.7.1 no"]}, False),
+        ({"MAIL": ["452 4.3.1 full"]}, True),
+        ({"RCPT": ["550 5.1.1 no"]}, False),
+        ({"RCPT": ["450 4.2.1 later"]}, True),
+        ({"BDAT": ["552 5.3.4 too big"]}, False),
+        ({"LAST": ["451 4.3.0 disk"]}, True),
+    ],
+)
+def test_a_refusal_says_whether_to_try_again(answers: dict[str, list[str]], later: bool) -> None:
+    with pytest.raises(AllRefused) as error:
+        submit(Relay(**answers).ours, "mx.example.org", letter())
+    assert error.value.later is later
+
+
+def test_a_relay_that_breaks_off_is_no_success() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with pytest.raises(OutOfOrder):
+        submit(ours, "mx.example.org", letter())
