@@ -1,6 +1,7 @@
 """Figures: how much is in the queue, and how old it is, by indexes alone, for the metrics."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 from mta.message.envelope import first_id_at
@@ -15,7 +16,7 @@ READY = """
 WAITING = "SELECT count(*) FROM delivery WHERE state = 'waiting'"
 ACTIVE = "SELECT count(*) FROM delivery WHERE state = 'active'"
 HELD = "SELECT count(*) FROM delivery WHERE state = 'held'"
-BEFORE = "SELECT count(*) FROM delivery WHERE message < ?"
+BETWEEN = "SELECT count(*) FROM delivery WHERE message >= ? AND message < ?"
 OLDEST = "SELECT min(received) FROM message WHERE id = (SELECT min(id) FROM message)"
 PAUSED = "SELECT count(*), coalesce(sum(paused_until > ?), 0) FROM destination"
 
@@ -39,7 +40,9 @@ def figures(store: Store, now: float, alive: bool) -> Figures:
     """Of one file. alive: its worker is there; without one nothing is being tried, whatever is written."""
     due = int(store.value(READY, {"now": now}))
     waiting, active, held = (int(store.value(query)) for query in (WAITING, ACTIVE, HELD))
-    older = tuple(int(store.value(BEFORE, (first_id_at(now - age),))) for age in AGES)
+    bounds = [0, *(first_id_at(now - age) for age in reversed(AGES))]  # the oldest first
+    counts = [int(store.value(BETWEEN, pair)) for pair in pairwise(bounds)]
+    older = tuple(reversed(list(accumulate(counts))))
     destinations, paused = store.rows(PAUSED, (now,))[0]
     ready, tried = (due, active) if alive else (due + active, 0)
     return Figures(ready, tried, waiting - due, held, older, store.value(OLDEST), destinations, paused)
