@@ -3,7 +3,7 @@
 import atexit
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mta.admin.pages import Seen
 from mta.admin.running import OneProcess
 from mta.admin.service import Admin
 from mta.admin.supervised import SeveralProcesses
+from mta.admin.tail import Tail
 from mta.config.load import check_files, find, load
 from mta.config.model import Config
 from mta.config.problems import ConfigError
@@ -132,23 +133,33 @@ def makeService(options: Options) -> IService:
 
 def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: Any, sink: LineWriter | None) -> Admin:
     """What answers at `admin.listen`."""
-    watch = Watch(_scope(service, sink))
-    if sink is not None:
-        sink.overhear(watch)
     if isinstance(service, StartedRelay):
-        seen = Seen(watch, service.manager.window)
+        watch, look = _watched(sink, None)
+        seen = Seen(watch, service.manager.window, look)
         return Admin(config, reactor, OneProcess(service, reactor), service.log.event, seen)
-    seen = Seen(watch, lambda destination: None)
+    watch, look = _watched(sink, sink.shareable() if sink is not None else None)
+    seen = Seen(watch, lambda destination: None, look)
     return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event, seen)
 
 
-def _scope(service: StartedRelay | StartedSupervisor, sink: LineWriter | None) -> str:
-    """Which lines of the log come by here, where not all of them do."""
+def _watched(sink: LineWriter | None, shared: int | None) -> tuple[Watch, Callable[[], None]]:
+    """The last lines of the log, and what has to be called now and then to have them.
+
+    shared: the descriptor of a file that workers write into themselves, so that it has to be read.
+    """
     if sink is None:
-        return "that come by here (none, as another program has the log)"
-    if isinstance(service, StartedSupervisor) and sink.shareable() is not None:
-        return "of the supervisor (workers write into the file themselves)"
-    return ""
+        return Watch("that come by here (none, as another program has the log)"), _nothing
+    if shared is not None:
+        with suppress(OSError):  # it may be a file that we may write and not read
+            watch = Watch()
+            return watch, Tail(shared, watch).look
+    watch = Watch("of the supervisor (workers write into the file themselves)" if shared is not None else "")
+    sink.overhear(watch)
+    return watch, _nothing
+
+
+def _nothing() -> None:
+    """There is nothing to do."""
 
 
 def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:

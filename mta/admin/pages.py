@@ -16,10 +16,14 @@ from mta.web.routes import Route
 
 
 class Seen(NamedTuple):
-    """What is known to this process. window: how many deliveries a destination is given at once; None for not known."""
+    """What is known to this process. window: how many deliveries a destination is given at once; None for not known.
+
+    look: to be called now and then, so that `watch` has what is new.
+    """
 
     watch: Watch
     window: Callable[[str], int | None]
+    look: Callable[[], None]
 
 
 def pages(

@@ -9,7 +9,7 @@ from typing import Final
 from mta.net import measures
 
 MINUTES: Final = 60
-OFTEN: Final = 5.0  # seconds between two looks, at most
+OFTEN: Final = 1.0  # seconds between two looks, at most
 WORDS: Final = ("accepted", "delivered", "deferred", "failed", "refused")
 """What is counted: recipients of accepted messages; those whom a try came to; and clients' commands and contents."""
 
