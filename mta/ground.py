@@ -1,7 +1,7 @@
 """Ground: what a relay stands on, and which of several processes it is. The composition root is given both."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from mta.dns.resolver import ThreadedResolver
 from mta.interfaces import IResolver
 from mta.maillog import LineWriter
 from mta.net.measures import Measures
+from mta.net.systemd import Systemd
 from mta.net.tally import Alone, Tally
 from mta.net.threads import NoThreads
 from mta.spool.disk import Disk
@@ -39,14 +40,15 @@ class Place:
     """Which of the processes of a relay this is. What all of them may do together they share.
 
     number: from 0; it has the queue file of this number. of: how many there are. sockets: descriptors of listening
-    sockets to take over, in the order of the listeners; () to make them. tally: counts connections with the others.
-    key: a secret that all of them have; None for one of our own. holder: the process that an operator should know of
-    as the one that has the spool; None for this one. measures: the row that it counts in; None for one of its own.
+    sockets to take over, by the number of the listener in the configuration; others are to be made. tally: counts
+    connections with the others. key: a secret that all of them have; None for one of our own. holder: the process that
+    an operator should know of as the one that has the spool; None for this one. measures: the row that it counts in;
+    None for one of its own.
     """
 
     number: int = 0
     of: int = 1
-    sockets: tuple[int, ...] = ()
+    sockets: Mapping[int, Sequence[int]] = field(default_factory=dict)
     tally: Tally | Alone = field(default_factory=Alone)
     key: bytes | None = None
     holder: int | None = None
@@ -68,7 +70,7 @@ class Ground:
     sink: where the lines of the log go; None for Twisted's own log. vfs: the name of the SQLite VFS under the queue
     file. inline: no threads. resolver: makes whoever asks the DNS. poll: seconds between two looks whether an operator
     has changed something in the queue; drop: likewise in the drop folder, 0 for no such folder. place: beside whom it
-    stands.
+    stands. systemd: who has started it, perhaps.
     """
 
     reactor: Any
@@ -81,3 +83,4 @@ class Ground:
     poll: float = 1.0
     drop: float = 1.0
     place: Place = field(default_factory=Place)
+    systemd: Systemd = field(default_factory=Systemd)

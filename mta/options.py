@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,8 +24,10 @@ from mta.config.problems import ConfigError
 from mta.ground import Ground
 from mta.maillog import LineWriter
 from mta.net.poller import the_reactor
-from mta.service import CannotStart, Relay
+from mta.net.systemd import Systemd
+from mta.service import Relay
 from mta.web.console.watch import Watch
+from mta.wiring.trouble import CannotStart
 from mta.workers.process import spare_collector
 from mta.workers.supervisor import Supervisor, workers_of
 
@@ -116,18 +119,21 @@ def makeService(options: Options) -> IService:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
     sink, workers = _log_of(twistd, reactor), workers_of(config)
+    systemd = Systemd.of_environment(os.environ, os.getpid(), Path("/proc/self/environ").read_bytes())
     service: StartedRelay | StartedSupervisor
     try:
         if workers == 1:
-            service = StartedRelay(config, Ground(reactor, sink=sink))
+            service = StartedRelay(config, Ground(reactor, sink=sink, systemd=systemd))
         else:
-            service = StartedSupervisor(config, reactor, sink, workers)
+            service = StartedSupervisor(config, reactor, sink, workers, systemd)
         if config.admin.listen is not None:
             _admin(service, config, reactor, sink).setServiceParent(service)
     except CannotStart as error:
         sys.stderr.write(f"mta: {error}\n")
         raise SystemExit(1) from None
     service.begun_by(twistd)
+    # From now on, or whoever is too early with it would end what has not begun.
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
     return service
 
 

@@ -1,5 +1,6 @@
 """Parts: what the relay is built of that an operator's questions are answered with too, made of the configuration."""
 
+from collections.abc import Callable, Iterable
 from random import Random
 
 from mta.config.model import Config, Listener
@@ -29,12 +30,14 @@ def manners(config: Config, entry: Listener, has_certificate: bool) -> Manners:
     )
 
 
-def finder(config: Config, resolver: IResolver, chance: Random) -> Finder:
-    """Who finds the hosts of a next hop."""
+def finder(
+    config: Config, resolver: IResolver, chance: Random, given: Callable[[int], Iterable[str]] = lambda port: ()
+) -> Finder:
+    """Who finds the hosts of a next hop. given: the addresses that systemd listens on for us, at a port."""
 
     def is_ourselves(address: str, port: int) -> bool:
         """Do we listen there?"""
-        ours = {entry.address.host for entry in config.listen if entry.address.port == port}
+        ours = {entry.address.host for entry in config.listen if entry.address.port == port}.union(given(port))
         return address in ours or (bool(ours & _ANY) and is_local(address))
 
     return Finder(

@@ -2,77 +2,64 @@
 
 import resource
 import socket
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
-from mta import parts
-from mta.auth.accounts import AccountsFile
-from mta.auth.authentication import Authentication
-from mta.auth.dovecot import Dovecot
-from mta.auth.logins import Logins, Upstream
-from mta.auth.passwords import AT_ONCE, LONGEST_LINE
-from mta.config.accounts import read_accounts
 from mta.config.model import Config
-from mta.config.model import Listener as ListenerEntry
-from mta.config.problems import ConfigError
-from mta.config.reading import read_password
-from mta.delivery.attempt import Means
 from mta.delivery.manager import Manager
-from mta.delivery.notifier import Notifier
 from mta.delivery.turns import Bounds
 from mta.ground import Ground
-from mta.inbound.door import Doorkeeper, DoorLimits
+from mta.inbound.door import Doorkeeper
 from mta.inbound.dropping import Dropping
-from mta.inbound.house import House
 from mta.inbound.listener import Listener, ListenerFactory
-from mta.inbound.manners import Manners
 from mta.inbound.proxy import Porch
-from mta.inbound.reception import Keeping
-from mta.interfaces import IAuthentication, ICheck, SpoolBroken, SpoolDamaged
+from mta.interfaces import ICheck, IResolver, SpoolBroken, SpoolDamaged
 from mta.maillog import MailLog, Observer
-from mta.net import eager
 from mta.net.measures import UNKNOWN, Measures
-from mta.net.threads import NoThreads, PooledThreads
-from mta.net.tls import ServerTls, TlsProblem
-from mta.policy.addressing import Addressing
-from mta.policy.retry import deadline
-from mta.policy.routing import Via
-from mta.policy.window import WindowLimits, pauses_within
+from mta.net.tls import TlsProblem
 from mta.spool.drop import DropFolder
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.writer import exit_process
-from mta.transports.connector import Connector
-from mta.transports.fitting import Fitter
-from mta.transports.lmtp import LmtpTransport
-from mta.transports.opener import Opener
 from mta.transports.pool import Pool
-from mta.transports.smtp import SmtpTransport
+from mta.wiring.changes import kept_listeners
+from mta.wiring.decisions import Decisions
+from mta.wiring.heartbeat import Heartbeat
+from mta.wiring.inward import Certificates, Inward, hosts_at, make_inward, unwanted_sockets, way_to_listen
+from mta.wiring.lasting import Lasting
+from mta.wiring.onward import Onward, make_onward
+from mta.wiring.reloading import Reloading
+from mta.wiring.retired import Retired
+from mta.wiring.trouble import CannotStart, QueueDamaged, cannot_listen
+
+__all__ = ["FAREWELL", "GRACE", "CannotStart", "Change", "QueueDamaged", "Relay"]
 
 GRACE = 10.0  # seconds that transactions and deliveries in flight have when the relay is stopped
 RENEWAL = 10.0  # seconds between two looks whether certificates have changed
 TICKETS = 3600.0  # seconds for which TLS sessions of clients are resumed with the same key
 FAREWELL = 2.0  # seconds that next hops have after that to answer QUIT, before connections are cut
 
+_NONE: Mapping[int, Sequence[int]] = {}
+
 _logger = Logger()
 
 
-class CannotStart(Exception):
-    """The relay cannot run here; the text says why, and what to do."""
+class Change(NamedTuple):
+    """A configuration, made into parts that are not in force yet.
 
+    listeners: all of them in its order, those among `new` not listening yet.
+    """
 
-class QueueDamaged(CannotStart):
-    """It would find an empty queue if it were started once more, so it is for somebody who knows that to do so."""
+    config: Config
+    onward: Onward
+    inward: Inward
+    listeners: Sequence[Listener]
+    new: Sequence[Listener]
 
 
 class Relay(MultiService):
@@ -82,11 +69,7 @@ class Relay(MultiService):
         super().__init__()
         self.config = config
         self._ground = ground
-        reactor, chance, place = ground.reactor, ground.chance, ground.place
-        hostname, postmaster = config.hostname, config.postmaster
-        routing, retry, directory = config.routing(), config.retry_policy(), config.directory()
-        addressing = Addressing(directory, routing, postmaster)
-
+        reactor, place = ground.reactor, ground.place
         self.measures = place.measures or Measures()
         self.log = MailLog(ground.sink or to_twisted, reactor, config.log.format, config.log.addresses)
         self.spool = SqliteSpool(
@@ -102,63 +85,33 @@ class Relay(MultiService):
             on_fatal=self._end_at_once,
             measures=self.measures,
         )
-        self.resolver = ground.resolver(reactor, config)
         self.pool = Pool(reactor)
-        finder = parts.finder(config, self.resolver, chance)
-        opener = Opener(reactor, hostname, Connector(reactor, self.pool), logins=_logins(config))
-        made = (reactor, finder, opener, self.pool, Fitter(self._in_thread))
-        smtp, lmtp = SmtpTransport(*made), LmtpTransport(*made)
-        means = Means(
-            clock=reactor,
-            spool=self.spool,
-            transports={Via.MX: smtp, Via.SMTP: smtp, Via.SMTPS: smtp, Via.LMTP: lmtp, Via.LMTP_UNIX: lmtp},
-            route=addressing.decide,
-            notifier=Notifier(hostname, postmaster, retry, addressing.decide, self.spool.new_id, addressing.resolve),
-            policy=retry,
-            chance=chance,
-            log=self.log.event,
-            measures=self.measures,
+        self._lasting = lasting = Lasting(
+            ground, self.log, self.spool, self.pool, checks, self.measures, self._given_hosts
         )
-        windows = WindowLimits(
-            place.share(WindowLimits.initial), place.share(WindowLimits.maximum), pauses_within(config.retry.after)
-        )
+        decisions = Decisions.by(config)
+        self._onward = onward = make_onward(config, decisions, lasting)
         bounds = Bounds(deliveries=place.share(Bounds.deliveries), strangers=place.share(Bounds.strangers))
-        self.manager = Manager(means, windows, config.history, bounds, poll=ground.poll)
-        limits = config.limits
-        door_limits = DoorLimits(limits.connections, limits.connections_per_client)
-        self.door = Doorkeeper(reactor, hostname, door_limits, self.log, place.tally, self.measures)
-        self._authentication = self._who_may_log_in()
+        self.manager = Manager(onward.means, onward.windows, config.history, bounds, poll=ground.poll)
+        self._inward = inward = make_inward(config, decisions, lasting, self.manager)
+        self.door = Doorkeeper(reactor, config.hostname, inward.door, self.log, place.tally, self.measures)
         self._porch = Porch(reactor, self.log)
-        self._certificates: dict[Path | None, ServerTls] = {}  # by the authority of clients' certificates
-        self._house = House(
-            hostname,
-            postmaster,
-            keeping=Keeping(
-                hostname,
-                self.spool,
-                self.manager,
-                self.log,
-                reactor.seconds,
-                deadline=lambda since, by, by_mode: deadline(retry, since, False, by, by_mode),
-                max_received=limits.received,
-                measures=self.measures,
-            ),
-            access=config.access(),
-            routing=routing,
-            directory=directory,
-            addressing=addressing,
-            authentication=self._authentication,
-            checks=checks,
-        )
-        self._listeners = [self._listener(number, entry) for number, entry in enumerate(config.listen)]
-        as_of_users = Manners(message_size=limits.message_size, recipients=limits.recipients)
+        self._listeners: Sequence[Listener] = [
+            self._listener(inward, number, place.sockets.get(number, ())) for number in range(len(config.listen))
+        ]
+        house, (as_users, as_ourselves) = inward.house, inward.within
         drop = DropFolder(config.spool)
-        self._dropping = Dropping(drop, self._house, as_of_users, reactor, self._in_thread, ground.drop)
-        limited = Manners(message_size=limits.message_size, recipients=limits.recipients, vrfy="off", trusted=True)
-        self._within = ListenerFactory(self.door, self._porch, self._house, limited)
+        self._dropping = Dropping(drop, house, as_users, reactor, lasting.in_thread, ground.drop)
+        self._within = ListenerFactory(self.door, self._porch, house, as_ourselves)
         self._renewal = LoopingCall(self._renew)
         self._tickets = LoopingCall(self._renew_tickets)
         self._renewal.clock = self._tickets.clock = reactor
+        self._former_logins, self._former_resolvers = Retired(reactor), Retired(reactor)
+        self._is_stopping = False
+        self._heartbeat = Heartbeat(reactor, ground.systemd, self.spool.next_deadline, self._status)
+        self._reloading = Reloading(
+            lasting.in_thread, self.log.event, lambda: self.config, self._take, ground.systemd.tell_reload
+        )
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
@@ -170,12 +123,12 @@ class Relay(MultiService):
         """What may take root: ports below 1024, and as many open files as the system lets us have."""
         open_many_files()
         self.spool.prepare()
-        self._bind()
+        _bind(self._listeners)
         super().privilegedStartService()
 
     def startService(self) -> None:
         """Take up the queue. Raises `CannotStart`."""
-        self._bind()
+        _bind(self._listeners)
         try:
             recovered = self.spool.start()
         except SpoolDamaged as error:
@@ -187,17 +140,20 @@ class Relay(MultiService):
         if not self._ground.place.number:  # of several, one says so
             for warning in recovered.unwise:
                 self.log.event("alarm", why=warning)
-        if self._certificates:
-            for one in self._certificates.values():
-                for warning in one.warnings:
-                    self.log.event("alarm", why=warning)
-            self._renewal.start(RENEWAL, now=False)
-            self._tickets.start(TICKETS, now=False)
+        for why in unwanted_sockets(self._ground.systemd, self.config):
+            self.log.event("alarm", why=why)
+        self._look_after(self._inward.certificates)
         found = {"queued": recovered.messages, "unknown": recovered.unknown}
         if self._ground.drop and not self._ground.place.number:
             self._dropping.start()
         self.log.event("started", hostname=self.config.hostname, worker=self._ground.place.mark(), **found)
         super().startService()
+        self._heartbeat.start()
+
+    @property
+    def resolver(self) -> IResolver:
+        """Who asks the DNS now."""
+        return self._onward.resolver
 
     def deaf(self) -> list[str]:
         """Listeners that nobody listens at."""
@@ -214,18 +170,23 @@ class Relay(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._is_stopping = True
+        self._heartbeat.stop()
         for call in (self._renewal, self._tickets):
             if call.running:
                 call.stop()
         self._porch.close()
         await gatherResults([listener.close() for listener in self._listeners])
-        ends = [self.door.close(GRACE), self.manager.stop(GRACE), Deferred.fromCoroutine(self._dropping.stop())]
-        if self._authentication is not None:
-            ends.append(self._authentication.stop())  # at once, since the door waits for those who log in
+        # Those who check logins at once, since the door waits for clients who log in.
+        ends: list[Deferred[Any]] = [self.door.close(GRACE), self.manager.stop(GRACE), self._former_logins.stop()]
+        ends.append(Deferred.fromCoroutine(self._dropping.stop()))
+        if self._inward.authentication is not None:
+            ends.append(self._inward.authentication.stop())
         await gatherResults(ends)
         await self.pool.stop(FAREWELL)
         await self.spool.stop()
-        await self.resolver.stop()
+        resolvers: list[Deferred[Any]] = [self._onward.resolver.stop(), self._former_resolvers.stop()]
+        await gatherResults(resolvers)
         self.log.event("stopped", hostname=self.config.hostname, worker=self._ground.place.mark())
         stopped = super().stopService()
         if stopped is not None:
@@ -233,75 +194,88 @@ class Relay(MultiService):
         if self._ground.sink is not None:
             self._ground.sink.flush()
 
-    def _bind(self) -> None:
-        """Listen. Raises `CannotStart`, with nothing left listening."""
-        for listener in self._listeners:
-            try:
-                listener.bind()
-            except (CannotListenError, OSError) as error:  # the latter from the lock beside a Unix socket
-                for other in self._listeners:
-                    other.close()
-                raise cannot_listen(listener.name, error) from error
+    def _status(self) -> str:
+        return f"sessions: {self.door.sessions}, deliveries under way: {self.manager.in_flight}"
 
-    def _listener(self, number: int, entry: ListenerEntry) -> Listener:
-        address, reactor, sockets = entry.address, self._ground.reactor, self._ground.place.sockets
-        tls = self._certificate(entry.client_ca) if entry.tls != "none" else None
-        manners = parts.manners(self.config, entry, tls is not None)
+    # A configuration in the place of another
 
-        def listen(factory: Factory) -> IListeningPort:
-            if sockets:
-                return eager.adopt(reactor, sockets[number], factory)
-            if address.path:
-                return eager.listen_unix(reactor, address.path, factory)
-            return eager.listen(reactor, address.host, address.port, factory)
+    def reload(self) -> "Deferred[None]":
+        """Read the configuration again, and all that it names. Fires when that has come to something."""
+        return self._reloading.reload()
 
-        factory = ListenerFactory(self.door, self._porch, self._house, manners, tls)
-        return Listener(str(address), listen, factory)
+    def prepare(self, config: Config, sockets: Mapping[int, Sequence[int]] = _NONE) -> Change:
+        """Make the parts of a configuration, beside those in force. sockets: as in `Place`, for listeners that are new.
 
-    def _who_may_log_in(self) -> IAuthentication | None:
-        """The accounts that there are, in a file, behind Dovecot's socket, or both; None where there are none."""
-        sources, reactor = self.config.accounts, self._ground.reactor
-        if sources is None:
-            return None
-        file = dovecot = None
-        if sources.file is not None:
-            try:
-                file = AccountsFile(sources.file, read_accounts, reactor, self.log.event)
-            except ConfigError as error:
-                raise CannotStart(str(error)) from error
-        if sources.dovecot is not None:
-            socket = UNIXClientEndpoint(reactor, str(sources.dovecot))
-            dovecot = Dovecot(socket.connect, reactor)
-        place = self._ground.place
-        at_once, line = place.share(AT_ONCE), place.share(LONGEST_LINE)
-        threads = NoThreads() if self._ground.inline else PooledThreads(reactor, "passwords", at_once, line)
-        return Authentication(
-            reactor,
-            self.log.event,
-            threads,
-            self.config.hostname,
-            file,
-            dovecot,
-            key=place.key,
-            several=place.of > 1,
-        )
+        Raises `CannotStart`.
+        """
+        decisions = Decisions.by(config)
+        onward = make_onward(config, decisions, self._lasting, self._onward)
+        inward = make_inward(config, decisions, self._lasting, self.manager, self._inward)
+        listeners, new = [], []
+        kept = kept_listeners([one.name for one in self._listeners], [str(one.address) for one in config.listen])
+        for number, old in enumerate(kept):
+            if old is not None:
+                listeners.append(self._listeners[old])
+            else:
+                new.append(self._listener(inward, number, sockets.get(number, ())))
+                listeners.append(new[-1])
+        return Change(config, onward, inward, listeners, new)
 
-    def _certificate(self, client_ca: Path | None) -> ServerTls | None:
-        """What listeners show; None where the configuration names no certificate. Raises `CannotStart`."""
-        tls = self.config.tls
-        if tls.certificate is None or tls.key is None:
-            return None
-        if client_ca not in self._certificates:
-            others = {name: (one.certificate, one.key) for name, one in tls.names.items()}
-            try:
-                self._certificates[client_ca] = ServerTls(tls.certificate, tls.key, others, client_ca)
-            except TlsProblem as problem:
-                raise CannotStart(str(problem)) from problem
-        return self._certificates[client_ca]
+    def adopt(self, change: Change) -> None:
+        """Go by another configuration from now on. What is under way ends with what it began with.
+
+        Raises `CannotStart`, with everything as it was.
+        """
+        if self._is_stopping:
+            raise CannotStart("the relay is stopping")
+        _bind(change.new)
+        onward, inward, listeners = self._onward, self._inward, self._listeners
+        self.config, self._onward, self._inward, self._listeners = change[:4]
+        self.log.write_as(self.config.log.format, self.config.log.addresses)
+        self.manager.adopt(change.onward.means, change.onward.windows, self.config.history)
+        self.pool.renew()
+        self.door.adopt(self.config.hostname, change.inward.door)
+        for listener, treatment in zip(change.listeners, change.inward.treatments, strict=True):
+            listener.adopt(change.inward.house, *treatment)
+        self._dropping.adopt(change.inward.house, change.inward.within[0])
+        self._within.adopt(change.inward.house, change.inward.within[1])
+        for listener in listeners:
+            if listener not in change.listeners:
+                listener.close()
+        if onward.resolver is not change.onward.resolver:
+            self._former_resolvers.add(onward.resolver.stop)
+        if inward.authentication is not None and inward.authentication is not change.inward.authentication:
+            self._former_logins.add(inward.authentication.stop)
+        elif inward.authentication is not None:
+            inward.authentication.refresh()
+        known = set(inward.certificates.values())
+        self._renew()
+        self._look_after({name: one for name, one in change.inward.certificates.items() if one not in known})
+
+    async def _take(self, config: Config) -> None:
+        self.adopt(self.prepare(config))
+
+    # Listening
+
+    def _listener(self, inward: Inward, number: int, sockets: Sequence[int]) -> Listener:
+        address, (manners, tls) = inward.config.listen[number].address, inward.treatments[number]
+        factory = ListenerFactory(self.door, self._porch, inward.house, manners, tls)
+        return Listener(str(address), way_to_listen(self._ground, address, sockets), factory)
+
+    # Certificates
+
+    def _look_after(self, certificates: Certificates) -> None:
+        """Certificates that are new: say what is wrong with them, and look from time to time whether they change."""
+        for one in certificates.values():
+            for warning in one.warnings:
+                self.log.event("alarm", why=warning)
+        if certificates and not self._renewal.running:
+            self._renewal.start(RENEWAL, now=False)
+            self._tickets.start(TICKETS, now=False)
 
     def _renew(self) -> None:
         """Look whether certificates have changed, for who connects from now on."""
-        for one in self._certificates.values():
+        for one in self._inward.certificates.values():
             try:
                 if one.refresh():
                     self.log.event("certificate", file=str(self.config.tls.certificate), why="read again")
@@ -310,7 +284,7 @@ class Relay(MultiService):
 
     def _renew_tickets(self) -> None:
         """Have no key outlive its sessions by much."""
-        for one in self._certificates.values():
+        for one in self._inward.certificates.values():
             one.renew_tickets()
 
     def _end_at_once(self) -> None:
@@ -319,19 +293,21 @@ class Relay(MultiService):
             self._ground.sink.flush()
         exit_process()
 
-    def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
-        """Call a function where the reactor need not wait for it."""
-        reactor = self._ground.reactor
-        if self._ground.inline:
-            return maybeDeferred(work, *arguments)
-        return deferToThreadPool(reactor, reactor.getThreadPool(), work, *arguments)
+    def _given_hosts(self, port: int) -> set[str]:
+        """The addresses that systemd listens on for us, at a port."""
+        given = [listener for listener in self._listeners if listener.name.startswith("systemd:")]
+        return {host for listener in given for host in hosts_at(port, listener)}
 
 
-def _logins(config: Config) -> Logins:
-    """How we log in upstream."""
-    files = {name: one.password_file for name, one in config.logins.items()}
-    entries = {name: Upstream(config.logins[name].user, file) for name, file in files.items() if file is not None}
-    return Logins(entries, read_password)
+def _bind(listeners: Sequence[Listener]) -> None:
+    """Listen with all of them. Raises `CannotStart`, with none of them left listening."""
+    for listener in listeners:
+        try:
+            listener.bind()
+        except (CannotListenError, OSError) as error:  # the latter from the lock beside a Unix socket
+            for other in listeners:
+                other.close()
+            raise cannot_listen(listener.name, error) from error
 
 
 def to_twisted(line: str) -> None:
@@ -343,13 +319,3 @@ def open_many_files() -> None:
     """Have as many open files as the system lets us have."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def cannot_listen(name: str, error: CannotListenError | OSError) -> CannotStart:
-    """What to say where an address cannot be listened on."""
-    return CannotStart(f"cannot listen on {name}: {_reason(error)}")
-
-
-def _reason(error: CannotListenError | OSError) -> str:
-    cause = error.socketError if isinstance(error, CannotListenError) else error
-    return getattr(cause, "strerror", None) or str(cause)

@@ -16,7 +16,6 @@ from mta.net import eager
 from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
 from mta.operating.operator import Operator
-from mta.service import CannotStart, cannot_listen
 from mta.web import advice, api, events, health, metrics, openapi, sending
 from mta.web.access import Token
 from mta.web.application import Admission, Application
@@ -26,6 +25,7 @@ from mta.web.hosts import Hosts
 from mta.web.routes import Route
 from mta.web.seams import IRunning
 from mta.web.site import Site
+from mta.wiring.trouble import CannotStart, cannot_listen
 
 AT_ONCE: Final = 4  # calls of the operator's that are under way
 LINE: Final = 64  # and that wait for one

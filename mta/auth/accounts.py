@@ -47,6 +47,11 @@ class AccountsFile:
         self._look()
         return self._usable
 
+    def refresh(self) -> None:
+        """Look at the file now."""
+        self._looked = float("-inf")
+        self._look()
+
     def _look(self) -> None:
         now = self._clock.seconds()
         if 0 <= now - self._looked < _LOOKS:

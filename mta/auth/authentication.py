@@ -12,6 +12,7 @@ from zope.interface import implementer
 from mta.auth.accounts import AccountsFile
 from mta.auth.dovecot import Dovecot
 from mta.auth.exchange import Exchange
+from mta.auth.guessing import Guessing
 from mta.auth.judge import Judge
 from mta.auth.mechanisms import cram_md5, external, login, plain
 from mta.auth.scram import scram
@@ -37,7 +38,8 @@ class Authentication:
 
     log: `MailLog.event`; each login that fails is a line "login-failed", or "login-not-checked" where that is not the
     client's doing. nonce: makes what must never come twice; key: a secret of this process, or of all that answer the
-    same clients; several: there are others that do.
+    same clients; several: there are others that do. before: the one in whose place this comes: who has guessed wrong
+    there is slow here.
     """
 
     def __init__(
@@ -51,12 +53,15 @@ class Authentication:
         nonce: Callable[[], str] = _nonce,
         key: bytes | None = None,
         several: bool = False,
+        before: "Authentication | None" = None,
     ) -> None:
         self._clock = clock
         self._log = log
         self._hostname = hostname
         self._nonce = nonce
-        self._judge = Judge(clock, threads, accounts, dovecot, key or token_bytes(32), several)
+        guessing = before._judge.guessing if before is not None else Guessing(several)
+        self._accounts = accounts
+        self._judge: Judge = Judge(clock, threads, accounts, dovecot, key or token_bytes(32), guessing)
 
     def mechanisms(self, client: LoginFrom) -> tuple[str, ...]:
         """The mechanisms that some account can use, the strongest first. PLAIN and LOGIN only where the client may."""
@@ -77,6 +82,11 @@ class Authentication:
         """What an account of the file may send as; () for anything, which Dovecot's may, and those known elsewhere."""
         found = self._judge.find(account)
         return found.senders if found is not None else ()
+
+    def refresh(self) -> None:
+        """Read the file of accounts again now, if it has changed."""
+        if self._accounts is not None:
+            self._accounts.refresh()
 
     def stop(self) -> "Deferred[None]":
         """Ask nobody any more. Fires when the passwords that are being checked are, within a second."""

@@ -38,7 +38,7 @@ class Refused(Exception):
 class Judge:
     """What all exchanges share. Either source can be missing; names that are not in the file are Dovecot's.
 
-    key: a secret of the relay's own. several: other processes judge the same clients.
+    key: a secret of the relay's own. guessing: counts who has been wrong.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Judge:
         accounts: AccountsFile | None,
         dovecot: Dovecot | None,
         key: bytes,
-        several: bool = False,
+        guessing: Guessing,
     ) -> None:
         self._clock = clock
         self._threads = threads
         self._accounts = accounts
         self._dovecot = dovecot
         self._key = key
-        self._guessing = Guessing(several)
+        self.guessing = guessing
         self._remembered = Remembered(key)
         self._delays: set[Deferred[None]] = set()
         self._stopped = False
@@ -88,13 +88,13 @@ class Judge:
             response = "\0".join((shown.authorization, shown.name, shown.password)).encode()
             said = await self.ask(self.elsewhere("PLAIN", client), response, guess, shown.name)
             if said.kind == "CONT":
-                self._guessing.unknown(guess)
+                self.guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, shown.name, "Dovecot asks for more than PLAIN has")
             return LoggedIn(said.user)
         why = await self._wrong(account, shown, guess)
         if account is None or why:
             raise Refused(replies.WRONG_CREDENTIALS, shown.name, why or UNKNOWN)
-        self._guessing.succeeded(guess, self._clock.seconds())
+        self.guessing.succeeded(guess, self._clock.seconds())
         return LoggedIn(account.name, account.senders)
 
     async def proof(self, shown: Proof, client: LoginFrom) -> LoggedIn:
@@ -102,12 +102,12 @@ class Judge:
         guess = await self.admit(client, shown.name)
         if shown.account is None:
             raise Refused(replies.WRONG_CREDENTIALS, shown.name, shown.why)
-        self._guessing.succeeded(guess, self._clock.seconds())
+        self.guessing.succeeded(guess, self._clock.seconds())
         return LoggedIn(shown.account.name, shown.account.senders)
 
     async def admit(self, client: LoginFrom, name: str) -> Guess:
         """Count a guess, and wait as long as it has to. Raises `Refused` where nothing is checked any more."""
-        guess = self._guessing.begin(client.address, account_key(name), self._clock.seconds())
+        guess = self.guessing.begin(client.address, account_key(name), self._clock.seconds())
         if guess is None:
             raise Refused(replies.LOGIN_SLOWED, name, "too many failures")
         if guess.delay and not self._stopped:
@@ -130,18 +130,18 @@ class Judge:
         try:
             said = await exchange.respond(response)
         except Down as error:
-            self._guessing.unknown(guess)
+            self.guessing.unknown(guess)
             raise Refused(replies.LOGIN_UNAVAILABLE, name, str(error)) from None
         if said.kind == "FAIL":
             if said.is_temporary:
-                self._guessing.unknown(guess)
+                self.guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, said.user or name, said.why)
             raise Refused(replies.WRONG_CREDENTIALS, said.user or name, said.why)
         if said.kind == "OK":
             if not said.user:
-                self._guessing.unknown(guess)
+                self.guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, name, "Dovecot does not say who it is")
-            self._guessing.succeeded(guess._replace(account=account_key(said.user)), self._clock.seconds())
+            self.guessing.succeeded(guess._replace(account=account_key(said.user)), self._clock.seconds())
         return said
 
     def stop(self) -> Deferred[None]:
@@ -161,7 +161,7 @@ class Judge:
             try:
                 right = await self._threads.run(partial(is_right, checked, shown.password))
             except Busy:
-                self._guessing.unknown(guess)
+                self.guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, shown.name, "too many logins at once") from None
             if account is None:
                 return UNKNOWN

@@ -32,10 +32,14 @@ class Logins:
     it is needed next; one that is out of reach by then, since privileges were dropped, keeps what was known.
     """
 
-    def __init__(self, entries: Mapping[str, Upstream], read: Read) -> None:
+    def __init__(self, entries: Mapping[str, Upstream], read: Read, before: "Logins | None" = None) -> None:
+        """before: in whose place these come: what it knows of a file that is out of reach by now is known here too."""
         self._entries = entries
         self._read = read
-        self._known: dict[Path, tuple[Version, str]] = {}
+        files = {entry.password_file for entry in entries.values()}
+        self._known: dict[Path, tuple[Version, str]] = (
+            {} if before is None else {path: known for path, known in before._known.items() if path in files}
+        )
         for entry in entries.values():
             with suppress(ValueError):  # told by `mechanism` when it matters
                 self._password(entry.password_file)

@@ -251,7 +251,7 @@ def _is_open_to_others(path: Path) -> bool:
 
 def _is_public(address: SocketAddress) -> bool:
     """Can it be reached from other networks? The wildcard addresses can."""
-    if address.path:
-        return False
+    if not address.host:
+        return bool(address.systemd)  # what its unit listens on is not known here
     host = ip_address(address.host)
     return host.is_unspecified or not host.is_private

@@ -150,7 +150,7 @@ def _narrow(networks: tuple[Network, ...], danger: str) -> tuple[Network, ...]:
 def each_address_once(listeners: tuple[Listens, ...]) -> tuple[Listens, ...]:
     """Two listeners cannot have one port. Port 0 is any that is free."""
     addresses = [listener.address for listener in listeners]
-    _each_once("address", [str(one) if one.port or one.path else None for one in addresses])
+    _each_once("address", [None if one.host and not one.port else str(one) for one in addresses])
     return listeners
 
 
@@ -238,7 +238,7 @@ def spool(value: object, info: ValidationInfo) -> Path:
 
 
 def listener_address(value: object, info: ValidationInfo) -> SocketAddress:
-    """HOST:PORT, or unix:PATH with its path made absolute."""
+    """HOST:PORT, systemd:NAME, or unix:PATH with its path made absolute."""
     address = parse_socket_address(value)
     return address._replace(path=str(_absolute(address.path, info))) if address.path else address
 

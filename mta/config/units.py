@@ -23,6 +23,7 @@ _DURATIONS: Final = {"d": DAYS, "h": HOURS, "m": MINUTES, "s": SECONDS}
 _SIZES: Final = {"GiB": GIB, "MiB": MIB, "KiB": KIB, "GB": 10**9, "MB": 10**6, "KB": 10**3, "kB": 10**3, "B": 1}
 _DURATION = re.compile(r"([0-9]{1,9}) ?([a-z]*)")
 _SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]*)")
+_SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}")  # as systemd.socket(5) has it, without a space
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<bracketed>[^\]]*)\]|(?P<plain>[^:]*)):(?P<port>[0-9]{1,5})")
 
 
@@ -83,20 +84,25 @@ def parse_network(value: object) -> Network:
 
 
 class SocketAddress(NamedTuple):
-    """Where a server listens: an IP address and a port, or the path of a Unix socket (then host is "")."""
+    """Where a server listens: an IP address and a port; the path of a Unix socket; or what systemd calls sockets that
+    it listens on itself and hands over. What it is not is "" or 0.
+    """
 
     host: str
     port: int
     path: str = ""
+    systemd: str = ""
 
     def __str__(self) -> str:
+        if self.systemd:
+            return f"systemd:{self.systemd}"
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_socket_address(value: object) -> SocketAddress:
-    """HOST:PORT, "[IPV6]:PORT" or unix:PATH, as a listener is given. HOST is an address of this machine."""
+    """HOST:PORT, "[IPV6]:PORT", unix:PATH or systemd:NAME, as a listener is given. HOST is one of this machine's."""
     if not isinstance(value, str):
         raise ValueError('must be HOST:PORT, in quotes where HOST is an IPv6 address: "[::]:25"')
     scheme, _, rest = value.partition(":")
@@ -105,7 +111,9 @@ def parse_socket_address(value: object) -> SocketAddress:
             raise ValueError("names no socket; write unix:PATH")
         return SocketAddress("", 0, rest)
     if scheme == "systemd":
-        raise ValueError("not available yet (sockets from systemd); use HOST:PORT or unix:PATH")
+        if not _SOCKET_NAME.fullmatch(rest):
+            raise ValueError("names no socket; write systemd:NAME, with the FileDescriptorName= of the socket unit")
+        return SocketAddress("", 0, systemd=rest)
     match = _HOST_AND_PORT.fullmatch(value)
     if match is None:
         raise ValueError(_not_host_and_port(value))

@@ -143,6 +143,11 @@ class Destinations:
         self._active: dict[str, Destination] = {}
         self._resting: OrderedDict[str, Destination] = OrderedDict()
 
+    def adopt(self, limits: WindowLimits) -> None:
+        """Have windows open, and pauses last, as these say from now on."""
+        self._limits = limits
+        self._fresh = opened(limits)
+
     def __len__(self) -> int:
         """How many have something in flight."""
         return len(self._active)

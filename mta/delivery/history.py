@@ -13,12 +13,12 @@ STEP = 0.2  # seconds between the steps of one purge, so that no commit waits fo
 
 
 class History:
-    """Purges, in small steps, what ended more than `keep` seconds ago."""
+    """Purges, in small steps, what ended more than `keep` seconds ago, which may be changed."""
 
     def __init__(self, reactor: IReactorTime, spool: ISpool, keep: float) -> None:
         self._reactor = reactor
         self._spool = spool
-        self._keep = keep
+        self.keep = keep
         self._call: IDelayedCall | None = None
         self._stopped = False
 
@@ -39,7 +39,7 @@ class History:
 
     def _purge(self) -> None:
         self._call = None
-        self._spool.purge(self._reactor.seconds() - self._keep).addCallbacks(self._purged, self._failed)
+        self._spool.purge(self._reactor.seconds() - self.keep).addCallbacks(self._purged, self._failed)
 
     def _purged(self, removed: int) -> None:
         self._in(STEP if removed else INTERVAL, self._purge)

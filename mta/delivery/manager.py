@@ -90,6 +90,12 @@ class Manager:
         one.window = one.window._replace(paused_until=pause.until)
         self._destinations.rest(one)
 
+    def adopt(self, means: Means, limits: WindowLimits, history: float) -> None:
+        """Go by these from now on; what is under way ends with what it began with. As in `__init__`."""
+        self._means, self._limits = means, limits
+        self._destinations.adopt(limits)
+        self._history.keep = history
+
     def stop(self, grace: float) -> "Deferred[None]":
         """Begin nothing more; fires when what is under way has ended and is recorded.
 

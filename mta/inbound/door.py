@@ -90,6 +90,11 @@ class Doorkeeper:
         self._sweep: IDelayedCall | None = None
         self._emptied: Deferred[None] | None = None
 
+    def adopt(self, hostname: str, limits: DoorLimits) -> None:
+        """Go by these from now on; who is in stays."""
+        self.hostname = hostname
+        self.limits = limits
+
     @property
     def farewell(self) -> float:
         """Seconds that a client has to take its last reply, and to end TLS on its side too."""

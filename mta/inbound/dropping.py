@@ -69,6 +69,10 @@ class Dropping:
         self._waiting: dict[str, float] = {}  # what is passed over, and until when
         self._kept: set[str] = set()  # files whose mail is kept, and that could not be removed
 
+    def adopt(self, house: House, manners: Manners) -> None:
+        """What is taken up from now on is treated so."""
+        self._house, self._manners = house, manners
+
     def start(self) -> None:
         """Begin to look."""
         self._ended = self._looking.start(self._poll)

@@ -1,8 +1,8 @@
 """Listener: a listening port, and what is built for each client who is let in there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
@@ -26,9 +26,16 @@ class ListenerFactory(Factory):
     def __init__(
         self, door: Doorkeeper, porch: Porch, house: House, manners: Manners, tls: ServerTls | None = None
     ) -> None:
-        """tls: the certificate to show; None where there is none."""
+        """As for `adopt`."""
         self._door = door
         self._porch = porch
+        self.adopt(house, manners, tls)
+
+    def adopt(self, house: House, manners: Manners, tls: ServerTls | None = None) -> None:
+        """Who comes from now on is received so; who is here stays with what there was when he came.
+
+        tls: the certificate to show; None where there is none.
+        """
         self._house = house
         self._manners = manners
         self._tls = tls
@@ -50,31 +57,42 @@ class ListenerFactory(Factory):
 
 
 class Listener:
-    """One listening port: bound before privileges are dropped, closed first when the relay goes down."""
+    """One entry of `listen`: bound before privileges are dropped, closed first when the relay goes down.
 
-    def __init__(self, name: str, listen: Callable[[Factory], IListeningPort], factory: ListenerFactory) -> None:
+    name: its address. It has one port; where systemd has made the sockets, as many as it has given that name.
+    """
+
+    def __init__(
+        self, name: str, listen: Callable[[Factory], Sequence[IListeningPort]], factory: ListenerFactory
+    ) -> None:
         self.name = name
+        self.adopt = factory.adopt
         self._listen = listen
         self._factory = factory
-        self._port: IListeningPort | None = None
+        self._ports: Sequence[IListeningPort] = ()
 
     def bind(self) -> None:
         """Begin to listen, unless that has been done. Raises `CannotListenError`."""
-        if self._port is None:
-            self._port = self._listen(self._factory)
+        if not self._ports:
+            self._ports = self._listen(self._factory)
 
     @property
     def is_bound(self) -> bool:
         """Does it listen?"""
-        return self._port is not None
+        return bool(self._ports)
 
-    def close(self) -> Deferred[None]:
+    @property
+    def ports(self) -> Sequence[IListeningPort]:
+        """What it listens on."""
+        return self._ports
+
+    def close(self) -> "Deferred[None]":
         """Listen no more."""
-        port, self._port = self._port, None
-        return succeed(None) if port is None else Deferred.fromCoroutine(_stop(port))
+        ports, self._ports = self._ports, ()
+        return Deferred.fromCoroutine(_stop(ports))
 
 
-async def _stop(port: IListeningPort) -> None:
-    stopped = port.stopListening()
-    if stopped is not None:
-        await stopped
+async def _stop(ports: Sequence[IListeningPort]) -> None:
+    for stopped in [port.stopListening() for port in ports]:
+        if stopped is not None:
+            await stopped

@@ -100,6 +100,22 @@ class HeldUnix:
         self._port.stopListening()
 
 
+class HeldGiven:
+    """One socket that somebody else has made, and keeps: systemd."""
+
+    def __init__(self, descriptor: int, processes: int) -> None:
+        self.descriptors = [descriptor] * processes
+
+    def pause(self, number: int) -> None:
+        """As in `Held`: whoever is there accepts from it."""
+
+    def resume(self, number: int) -> None:
+        """As in `Held`."""
+
+    def close(self) -> None:
+        """As in `Held`; it may be wanted again."""
+
+
 class _OnlyHeld(UnixPort):
     """Listens, and accepts nobody."""
 

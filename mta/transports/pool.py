@@ -36,6 +36,7 @@ class Pool:
         self._resting: dict[Session, str] = {}  # to their destination, the longest at rest first
         self._stopped: list[Deferred[None]] = []
         self._stopping = False
+        self._renewed = float("-inf")  # sessions that were opened before this are not kept
         self.is_cut = False
 
     @property
@@ -75,6 +76,7 @@ class Pool:
             or session.next is LEAVE
             or session.messages >= limits.messages
             or self._clock.seconds() - session.opened >= limits.age
+            or session.opened < self._renewed
         ):
             session.leave()
         else:
@@ -100,9 +102,7 @@ class Pool:
         patience: seconds after which those that are still open are cut and not waited for; None for ever.
         """
         self._stopping = True
-        for session in list(self._resting):
-            self._remove(session)
-            session.leave()
+        self._take_leave()
         if not self._open:
             return succeed(None)
         stopped = Deferred[None]()
@@ -111,6 +111,16 @@ class Pool:
             cutting = self._clock.callLater(patience, self._cut)
             stopped.addBoth(lambda _: cutting.cancel() if cutting.active() else None)
         return stopped
+
+    def renew(self) -> None:
+        """What comes is to have sessions of its own: those that are open now carry what they carry, and no more."""
+        self._renewed = self._clock.seconds()
+        self._take_leave()
+
+    def _take_leave(self) -> None:
+        for session in list(self._resting):
+            self._remove(session)
+            session.leave()
 
     def _cut(self) -> None:
         """End every session. One that is still being connected is gone as soon as that has come to something."""

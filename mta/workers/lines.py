@@ -1,7 +1,8 @@
 """Lines: what the supervisor and its workers say to one another, over pairs of sockets."""
 
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -29,16 +30,23 @@ def adopt(reactor: Any, connection: socket.socket, protocol: Protocol) -> None:
 
 @implementer(IReadDescriptor)
 class Ear:
-    """Hears that the other side says nothing more, and is deaf to what it says before.
+    """Hears lines, and the descriptors that come with them, and that the other side says nothing more.
 
     The line stays open, whatever the reactor does with it: nothing but the end of our process is the end of the line.
     """
 
-    def __init__(self, reactor: Any, line: socket.socket, ended: Lost) -> None:
-        """line: stays the caller's."""
+    def __init__(
+        self, reactor: Any, line: socket.socket, told: Callable[[bytes, deque[int]], None], ended: Lost
+    ) -> None:
+        """line: stays the caller's. told: is given each line, and the descriptors that have come, of which it takes
+        those that belong to the line: several lines may come at once, with the descriptors of all.
+        """
         self._reactor = reactor
         self._line = line
+        self._told = told
         self._ended = ended
+        self._octets = b""
+        self._descriptors = deque[int]()
         line.setblocking(False)
         reactor.addReader(self)
 
@@ -50,7 +58,9 @@ class Ear:
 
     def doRead(self) -> None:
         try:
-            if self._line.recv(MOST_OCTETS):
+            octets, descriptors, _, _ = socket.recv_fds(self._line, MOST_OCTETS, MOST_DESCRIPTORS)
+            if octets:
+                self._take(octets, descriptors)
                 return
         except BlockingIOError:
             return
@@ -58,6 +68,13 @@ class Ear:
             pass  # it has gone without having heard all
         self._reactor.removeReader(self)
         self._ended()
+
+    def _take(self, octets: bytes, descriptors: Sequence[int]) -> None:
+        self._octets += octets
+        self._descriptors += descriptors
+        *lines, self._octets = self._octets.split(b"\n")
+        for line in lines:
+            self._told(line, self._descriptors)
 
     def connectionLost(self, reason: Failure) -> None:
         """Of the reactor, which stops."""
@@ -72,11 +89,6 @@ class Words(LineOnlyReceiver):
     def __init__(self, told: Callable[[bytes], None], lost: Lost) -> None:
         self._told = told
         self._lost = lost
-
-    def say(self, words: bytes) -> None:
-        """Say something to the other side."""
-        if self.connected:
-            self.transport.write(words)
 
     def end(self) -> None:
         """Say nothing more; what the other side says is still heard."""

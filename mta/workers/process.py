@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger, globalLogBeginner
@@ -22,9 +23,11 @@ from mta.net.measures import rows
 from mta.net.poller import the_reactor
 from mta.net.tally import Tally
 from mta.noting import keep_noting
-from mta.service import CannotStart, QueueDamaged, Relay
+from mta.service import Relay
+from mta.wiring.trouble import CannotStart, QueueDamaged
 from mta.workers.hatch import Hatch
 from mta.workers.lines import GO, Ear
+from mta.workers.obedience import Obedience
 from mta.workers.orders import Orders
 
 # New objects between two collections: a few hundred sessions' worth. Python's own 700 costs several percent.
@@ -58,7 +61,9 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     tally.clear()
     measures = rows(measured, orders.workers)[number]
     measures.forget_gauges()
-    place = Place(number, orders.workers, tuple(sockets), tally, orders.key, supervisor, measures)
+    left = iter(sockets)
+    handed = {listener: [next(left) for _ in range(count)] for listener, count in enumerate(orders.sockets)}
+    place = Place(number, orders.workers, handed, tally, orders.key, supervisor, measures)
     with socket.socket(fileno=line) as to_supervisor:
         try:
             relay = Relay(orders.config, Ground(reactor, sink=sink, place=place))
@@ -93,9 +98,11 @@ def _run(reactor: Any, relay: Relay, supervisor: socket.socket) -> None:
 
     reactor.addSystemEventTrigger("before", "shutdown", relay.stopService)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # for the supervisor, who tells us what has changed
     _tell(supervisor, {"ready": True})
     supervisor.recv(len(GO))  # all are ready; or this is its end, which is found once more below
-    Ear(reactor, supervisor, stop)
+    obedience = Obedience(relay, partial(_tell, supervisor), stop)
+    Ear(reactor, supervisor, obedience.told, stop)
     reactor.run(installSignalHandlers=False)
 
 

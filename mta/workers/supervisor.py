@@ -5,36 +5,46 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver
 
 from mta.config.model import Config
 from mta.maillog import LineWriter, MailLog, Observer
-from mta.net.held import Held, HeldTcp, HeldUnix
 from mta.net.measures import make_rows, rows
+from mta.net.systemd import Systemd
 from mta.net.tally import Tally, make_tally
-from mta.service import FAREWELL, GRACE, CannotStart, cannot_listen, open_many_files, to_twisted
+from mta.service import FAREWELL, GRACE, open_many_files, to_twisted
+from mta.wiring.heartbeat import Heartbeat
+from mta.wiring.inward import unwanted_sockets
+from mta.wiring.reloading import Reloading
+from mta.wiring.trouble import CannotStart
+from mta.workers.agreement import agree, put_in_force
 from mta.workers.family import Family
 from mta.workers.hatch import Hatches
+from mta.workers.holding import Holding
 from mta.workers.orders import Orders
 from mta.workers.worker import Worker
 
 PATIENCE: Final = GRACE + FAREWELL + 8.0  # seconds that workers have to stop before they are killed
 STEADY: Final = 60.0  # seconds that a worker has to have run for its end not to count as one of several in a row
 PAUSES: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds until it is started again; the last one repeats
+SETTLING: Final = 0.1  # seconds until it is looked again whether no worker is being started, or no reload is under way
 AWAY: Final = 2.0  # seconds of such a pause from which on its clients do not wait for it, but go to the others
 
 
 class Supervisor(MultiService):
     """The relay, as one service of twistd's, that several processes do the work of."""
 
-    def __init__(self, config: Config, reactor: Any, sink: LineWriter | None, workers: int) -> None:
-        """sink: where the lines of the log go; None for Twisted's own log."""
+    def __init__(self, config: Config, reactor: Any, sink: LineWriter | None, workers: int, systemd: Systemd) -> None:
+        """sink: where the lines of the log go; None for Twisted's own log. systemd: who has started it, perhaps."""
         super().__init__()
         self._config = config
         self._reactor = reactor
@@ -47,15 +57,26 @@ class Supervisor(MultiService):
         self._measured = make_rows(workers)
         self.measures = rows(self._measured, workers)
         self.hatches = Hatches(reactor, workers)
-        self._orders = Orders(config, workers, secrets.token_bytes(32)).write()
-        self._held: list[Held] = []
+        self._systemd = systemd
+        self._holding = Holding(reactor, workers, systemd)
+        self._key = secrets.token_bytes(32)
+        self._orders = -1
         self._family: Family | None = None
         self._workers: dict[int, Worker] = {}
         self._begun: dict[int, float] = {}  # when each was started, in seconds since 1970
         self._ends = [0] * workers  # how often each has ended soon after it was started, in a row
         self._restarts: dict[int, IDelayedCall] = {}
         self._is_ending = False
+        self._is_changing = False
         self._stopped: Deferred[None] | None = None
+        self._heartbeat = Heartbeat(reactor, systemd, self._ask_all, self._status)
+        self._reloading = Reloading(
+            partial(deferToThreadPool, reactor, reactor.getThreadPool()),
+            self._log.event,
+            lambda: self._config,
+            self._take,
+            systemd.tell_reload,
+        )
 
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
@@ -73,6 +94,7 @@ class Supervisor(MultiService):
     def startService(self) -> None:
         """Start the workers, and wait until each of them is ready. Raises `CannotStart`, with nothing left running."""
         self._hold()
+        self._orders = Orders(self._config, self._number, self._key, self._holding.counts).write()
         family = self._beget()
         family.inherit()
         for number in range(self._number):
@@ -86,7 +108,10 @@ class Supervisor(MultiService):
             self._reactor.callWhenRunning(worker.let_in)
         family.watch(self._reactor, self._parent_lost)
         self._log.event("started", hostname=self._config.hostname, workers=self._number)
+        for why in unwanted_sockets(self._systemd, self._config):
+            self._log.event("alarm", why=why)
         super().startService()
+        self._heartbeat.start()
 
     @property
     def wanted(self) -> int:
@@ -126,6 +151,7 @@ class Supervisor(MultiService):
 
     async def _stop(self) -> None:
         self._is_ending = True
+        self._heartbeat.stop()
         self._let_go()  # first, or clients would be let in to where nobody accepts them any more
         for call in self._restarts.values():
             call.cancel()
@@ -152,39 +178,56 @@ class Supervisor(MultiService):
             if self._family is not None:
                 self._family.kill(worker)
 
+    # A configuration in the place of another
+
+    def reload(self) -> "Deferred[None]":
+        """Read the configuration again, and all that it names. Fires when that has come to something."""
+        return self._reloading.reload()
+
+    async def _take(self, config: Config) -> None:
+        """Have all workers go by it, or none. Raises `CannotStart`."""
+        while not (self._is_ending or all(worker.is_ready for worker in self._workers.values())):
+            await deferLater(self._reactor, SETTLING, lambda: None)
+        if self._is_ending:
+            raise CannotStart("the relay is stopping")
+        holding, before = self._holding.of(config), self._holding
+        orders = Orders(config, self._number, self._key, holding.counts).write()
+        self._is_changing = True
+        try:
+            workers = list(self._workers.values())
+            await agree(self._reactor, workers, orders, lambda number: holding.added_to(before, number))
+        except BaseException:
+            holding.let_go_of_all_but(before)
+            os.close(orders)
+            raise
+        else:
+            os.close(self._orders)
+            self._config, self._orders, self._holding = config, orders, holding
+            self._log.write_as(config.log.format, config.log.addresses)
+            await put_in_force(self._reactor, workers)
+            before.let_go_of_all_but(holding)
+        finally:
+            self._is_changing = False
+
     # Sockets
 
     def _hold(self) -> None:
         """Listen on everything. Raises `CannotStart`, with nothing left listening."""
-        if self._held:
-            return
-        for entry in self._config.listen:
-            address = entry.address
-            try:
-                self._held.append(
-                    HeldUnix(self._reactor, address.path, self._number)
-                    if address.path
-                    else HeldTcp(address.host, address.port, self._number)
-                )
-            except (CannotListenError, OSError) as error:
-                self._let_go()
-                raise cannot_listen(str(address), error) from error
+        if not self._holding.counts:
+            self._holding = self._holding.of(self._config)
 
     def _let_go(self) -> None:
-        held, self._held = self._held, []
-        for one in held:
-            one.close()
+        self._holding.let_go_of_all_but()
+        self._holding = Holding(self._reactor, self._number, self._systemd)
 
     def _pause(self, number: int) -> None:
         """Have the kernel give nobody to a worker that is not there."""
-        for one in self._held:
-            one.pause(number)
+        self._holding.pause(number)
 
     def _resume(self, worker: Worker) -> None:
         """It is there."""
         try:
-            for one in self._held:
-                one.resume(worker.number)
+            self._holding.resume(worker.number)
         except OSError as error:
             self._pause(worker.number)
             self._log.event("alarm", why=f"{worker} cannot listen: {error.strerror}")
@@ -193,6 +236,13 @@ class Supervisor(MultiService):
             worker.let_in()
 
     # Workers
+
+    def _ask_all(self) -> "Deferred[Any]":
+        """Whether all who are at work can store."""
+        return gatherResults([one.ask({"do": "beat"}) for one in self._workers.values() if one.is_ready])
+
+    def _status(self) -> str:
+        return f"{sum(one.is_ready for one in self._workers.values())} of {self._number} workers are at work"
 
     def _beget(self) -> Family:
         """The parent of the workers, who has to be there before rights are given away that the program may need."""
@@ -205,7 +255,7 @@ class Supervisor(MultiService):
         return self._family
 
     def _start(self, number: int) -> Worker:
-        sockets = [one.descriptors[number] for one in self._held]
+        sockets = self._holding.descriptors(number)
         log = self._sink.shareable() if self._sink is not None else None
         worker = self._workers[number] = self._beget().start(
             number, [self._orders, self._counts, self._measured, self.hatches.of(number), *sockets], log
@@ -214,6 +264,9 @@ class Supervisor(MultiService):
         return worker
 
     def _start_again(self, number: int) -> None:
+        if self._is_changing:  # what it is to be started with
+            self._restarts[number] = self._reactor.callLater(SETTLING, self._start_again, number)
+            return
         del self._restarts[number]
         if self._is_ending:
             return

@@ -3,10 +3,16 @@
 import json
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from mta.workers.lines import GO, LogLines, Words, adopt
+
+Answer = dict[str, Any]
 
 
 class Worker:
@@ -28,6 +34,9 @@ class Worker:
         self._line = line
         self._lines = lines
         self._words: Words | None = None
+        self._asking: socket.socket | None = None  # the same line, for what we say: descriptors can go over it
+        self._asked: dict[int, Deferred[Answer | None]] = {}
+        self._questions = count()
         self._left = 1  # ends that are still to come: of the process, and of what is heard of it
         self._ended: Callable[[Worker], None] | None = None
 
@@ -54,12 +63,13 @@ class Worker:
         """
 
         def told(line: bytes) -> None:
-            self._hear(line)
-            heard(self)
+            if self._hear(line):
+                heard(self)
 
         self._ended = ended
         self._left += 1
         self._words = Words(told, self._one_end)
+        self._asking = self._line.dup()
         adopt(reactor, self._line, self._words)
         if self._lines is not None:
             self._left += 1
@@ -67,8 +77,21 @@ class Worker:
 
     def let_in(self) -> None:
         """Have it accept connections; only while it is watched."""
-        if self._words is not None:
-            self._words.say(GO)
+        if self._asking is not None:
+            with suppress(OSError):  # it has gone, which is noticed where it is listened to
+                self._asking.send(GO)
+
+    def ask(self, what: Mapping[str, Any], descriptors: Sequence[int] = ()) -> "Deferred[Answer | None]":
+        """Have it do something. Fires with its answer, or with None when it has ended; only while it is watched."""
+        number, answer = next(self._questions), Deferred[Answer | None]()
+        self._asked[number] = answer
+        try:
+            if self._asking is None:
+                raise OSError
+            socket.send_fds(self._asking, [json.dumps({**what, "number": number}).encode() + b"\n"], descriptors)
+        except OSError:  # it has gone, or hears nothing any more, and then is as good as gone
+            self._answer(number, None)
+        return answer
 
     def hand_on(self, log: Callable[[str], None]) -> None:
         """Lines of its log that are left, once it has ended. Only where it is not watched."""
@@ -91,6 +114,11 @@ class Worker:
         if self.is_gone:
             return
         self.is_gone = True
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
+        for number in list(self._asked):
+            self._answer(number, None)
         if status is None:
             self.fate = f"could not be started: {why}" if why else "has ended"
         elif status < 0:
@@ -104,8 +132,18 @@ class Worker:
         if not self._left and self._ended is not None:
             self._ended(self)
 
-    def _hear(self, line: bytes) -> None:
+    def _hear(self, line: bytes) -> bool:
+        """Is this something about itself?"""
         said = json.loads(line)
+        if "answer" in said:
+            self._answer(said["answer"], said)
+            return False
         self.is_ready = "ready" in said
         self.why = said.get("cannot", "")
         self.is_damaged = said.get("damaged", False)
+        return True
+
+    def _answer(self, number: int, said: Answer | None) -> None:
+        asked = self._asked.pop(number, None)
+        if asked is not None:
+            asked.callback(said)

@@ -306,7 +306,6 @@ MISTAKES = {
 # Values that need what is not there yet. Each is refused with what to do instead.
 NOT_YET = {
     "spool: postgresql://mta@db/mail": ("spool", "(a queue in PostgreSQL); name a folder"),
-    "listen: [{address: systemd:smtp}]": ("listen[0].address", "(sockets from systemd); use HOST:PORT or unix:PATH"),
     "listen: [{address: 'localhost:1', legacy_tls: true}]": ("listen[0].legacy_tls", "(TLS 1.0 and 1.1); leave it out"),
     'routes: [{to: "*", via: mx, tls: dane}]': ("routes[0].tls", "(DANE); use none, may, require or verify"),
     "logins: {p: {user: u, oauth2: microsoft}}": ("logins.p.oauth2", "(OAuth2); leave it out"),

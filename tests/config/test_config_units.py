@@ -98,6 +98,7 @@ def test_what_is_no_network(value: object) -> None:
         ("[2001:DB8::1]:587", SocketAddress("2001:db8::1", 587)),
         ("localhost:0", SocketAddress("127.0.0.1", 0)),
         ("unix:/run/mta/smtp", SocketAddress("", 0, "/run/mta/smtp")),
+        ("systemd:smtp", SocketAddress("", 0, systemd="smtp")),
     ],
 )
 def test_socket_addresses(text: str, address: SocketAddress) -> None:
@@ -108,7 +109,8 @@ def test_socket_addresses(text: str, address: SocketAddress) -> None:
 @pytest.mark.parametrize(
     "value",
     ["", ":", ":25", "*:25", "25", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:25", "[::1]",
-     "[]:25", "[::1:25", "host:25", "[127.0.0.1:25", "unix:", "systemd:x", 25, None, ["::"]],
+     "[]:25", "[::1:25", "host:25", "[127.0.0.1:25", "unix:", "systemd:", "systemd:a:b", "systemd:a b",
+     25, None, ["::"]],
 )  # fmt: skip
 def test_what_is_no_socket_address(value: object) -> None:
     with pytest.raises(ValueError):

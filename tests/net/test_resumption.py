@@ -245,7 +245,7 @@ def test_a_relay_uses_no_key_of_tickets_for_longer_than_an_hour(tmp_path: Path) 
     reactor = MemoryReactorClock()
     ground = Ground(reactor, lambda line: None, inline=True, resolver=lambda clock, _: MemoryResolver(clock))
     relay = Relay(load(tmp_path / "mta.yml"), ground)
-    [server] = relay._certificates.values()
+    [server] = relay._inward.certificates.values()
     relay.startService()
     assert [connect(ends.handshake(), server) for _ in range(2)] == [False, True]
     reactor.advance(TICKETS - 1)

@@ -87,7 +87,7 @@ def greets(address: str, port: int) -> bool:
 
 
 class Process:
-    """A program in a process group of its own, whose output goes to a file."""
+    """A program in a process group of its own, whose output goes to a file. handed: descriptors that it is given."""
 
     everyone: ClassVar[list["Process"]] = []
 
@@ -100,6 +100,7 @@ class Process:
         self._environment = {**os.environ, "PATH": SBIN, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._log = folder / f"{name}.out"
         self._running: subprocess.Popen[bytes] | None = None
+        self.handed: Sequence[int] = ()
 
     def start(self) -> None:
         """Start it, its output appended to what earlier starts have written."""
@@ -113,6 +114,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self.handed,
             )
         if self not in Process.everyone:
             Process.everyone.append(self)
