@@ -52,7 +52,12 @@ class Admin(Service):
         asking = Asking(operator, self._threads)
         admission = Admission(token, reactor.seconds, self._wait)
         rates = Rates(lambda: running.work().cells, reactor.seconds)
-        self._looking = LoopingCall(lambda: (rates.look(), seen.look()))
+
+        def look() -> None:
+            rates.look()
+            seen.look()
+
+        self._looking = LoopingCall(look)
         self._looking.clock = reactor
         self._adviser = Adviser(config, reactor.seconds)
         self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
