@@ -7,7 +7,7 @@ import io
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from smtplib import SMTP, SMTPException, SMTPServerDisconnected
 from typing import IO, Any, Final, NamedTuple
 
@@ -74,11 +74,11 @@ def composed(asked: Any) -> Letter:
 def submit(connection: socket.socket, hostname: str, letter: Letter) -> Submitted:
     """Hand a letter to the relay at the other end. Waits. Raises `AllRefused` or `OutOfOrder`."""
     try:
-        relay = _Within(connection, hostname)
-        done = _hand_over(relay, letter)
-        with suppress(SMTPException, OSError):  # it is in the queue, whatever is said of the end
-            relay.quit()
-        return done
+        with closing(_Within(connection, hostname)) as relay:  # with its file, which would keep the socket open
+            done = _hand_over(relay, letter)
+            with suppress(SMTPException, OSError):  # it is in the queue, whatever is said of the end
+                relay.quit()
+            return done
     except SMTPServerDisconnected as error:
         raise OutOfOrder("the relay broke off; it may be stopping, so try again") from error
     except (SMTPException, OSError) as error:

@@ -25,6 +25,11 @@ class Relay:
         self._thread = threading.Thread(target=self._serve, args=(theirs,), daemon=True)
         self._thread.start()
 
+    def wait_for_the_end(self) -> None:
+        """Until the other side has closed."""
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+
     def _serve(self, theirs: socket.socket) -> None:
         with theirs, theirs.makefile("rwb") as line:
             line.write(b"220 relay\r\n")
@@ -132,9 +137,11 @@ def test_line_ends_are_put_right_wherever_blocks_end(size: int, end: bytes) -> N
     ],
 )
 def test_a_refusal_says_whether_to_try_again(answers: dict[str, list[str]], later: bool) -> None:
+    relay = Relay(**answers)
     with pytest.raises(AllRefused) as error:
-        submit(Relay(**answers).ours, "mx.example.org", letter())
+        submit(relay.ours, "mx.example.org", letter())
     assert error.value.later is later
+    relay.wait_for_the_end()  # even while somebody holds on to the error
 
 
 def test_a_relay_that_breaks_off_is_no_success() -> None:
