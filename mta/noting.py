@@ -26,6 +26,11 @@ def note(relay: Relay) -> None:
 
 def keep_noting(relay: Relay, reactor: Any) -> None:
     """Write it down again and again, for the supervisor of several processes to read."""
-    call = LoopingCall(note, relay)
+
+    def note_all() -> None:
+        note(relay)
+        relay.measures.cells[measures.NOTED] = reactor.seconds()
+
+    call = LoopingCall(note_all)
     call.clock = reactor
     call.start(OFTEN)

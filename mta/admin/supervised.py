@@ -6,9 +6,9 @@ from typing import Any
 
 from zope.interface import implementer
 
-from mta.admin.running import doubts_of_writing
+from mta.admin.running import STALLED, doubts_of_writing
 from mta.config.model import Config
-from mta.net.measures import WRITING, summed
+from mta.net.measures import NOTED, WRITING, summed
 from mta.spool.disk import Disk
 from mta.spool.sqlite import FLOOR
 from mta.web.seams import Doubt, IRunning, Work
@@ -44,7 +44,11 @@ class SeveralProcesses:
         """As in `IRunning`."""
         if not self._supervisor.ready_workers():
             return [Doubt("workers", "none of them is running")]
-        return doubts_of_writing(max(row.cells[WRITING] for row in self._supervisor.measures))
+        now = self._reactor.seconds()
+        rows = [row.cells for row in self._supervisor.measures]
+        stuck = [number for number, row in enumerate(rows) if row[NOTED] and now - row[NOTED] > STALLED]
+        found = [Doubt("workers", f"worker {number} has done nothing for half a minute") for number in stuck]
+        return found + doubts_of_writing(max(row[WRITING] for row in rows))
 
     def unready(self) -> list[Doubt]:
         """As in `IRunning`."""
