@@ -99,13 +99,13 @@ class Answer:
 def as_json(value: Any, status: int = 200, **headers: str) -> Answer:
     """A value, as JSON. headers: with _ for -."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Answer(status, JSON, json.dumps(value, ensure_ascii=False).encode(), named)
+    return Answer(status, JSON, json.dumps(value, ensure_ascii=False).encode(errors="replace"), named)
 
 
 def problem(status: int, title: str, detail: str = "", **more: Any) -> Answer:
     """What went wrong, for programs (RFC 9457). A detail of "" is left out."""
     told = {"type": "about:blank", "title": title, "status": status, **({"detail": detail} if detail else {}), **more}
-    return Answer(status, PROBLEM, json.dumps(told, ensure_ascii=False).encode())
+    return Answer(status, PROBLEM, json.dumps(told, ensure_ascii=False).encode(errors="replace"))
 
 
 def redirect(path: str, **headers: str) -> Answer:
