@@ -199,6 +199,11 @@ class MailLog:
                 line += f" {name}={_value(name, value)}"
         self._sink(line)
 
+    @property
+    def hides_addresses(self) -> bool:
+        """Are they hashed, as things stand?"""
+        return self._hash
+
 
 def _hide(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a line with nobody's local part in them."""
@@ -258,10 +263,16 @@ class Observer:
     def __init__(self, sink: Sink, addresses: str = "full") -> None:
         self._sink = sink
         self._hash = addresses == "hashed"
+        self._like: MailLog | None = None
+
+    def follow(self, log: MailLog) -> "Observer":
+        """Hide addresses from now on when this log does, which may change its ways. Returns itself."""
+        self._like = log
+        return self
 
     def __call__(self, event: LogEvent) -> None:
         text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip()
-        if self._hash:
+        if self._hash if self._like is None else self._like.hides_addresses:
             text = hide_addresses(text)
         level = event.get("log_level", LogLevel.info)
         if text.startswith(self._QUIET) and level <= LogLevel.info:

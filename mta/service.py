@@ -116,7 +116,7 @@ class Relay(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
         if self._ground.sink is not None:
-            parent.setComponent(ILogObserver, Observer(self._ground.sink, self.config.log.addresses))
+            parent.setComponent(ILogObserver, Observer(self._ground.sink).follow(self.log))
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:

@@ -202,3 +202,11 @@ def test_what_twisted_says_is_hashed_too() -> None:
         log.failure("<alice@example.org> was not delivered")
     assert "alice" not in lines[0].replace('"nothing is known of alice@example.org"', "")
     assert "@example.org> was not" in lines[0]
+
+
+def test_what_twisted_says_is_hidden_as_the_log_hides_it() -> None:
+    lines: list[str] = []
+    for addresses in ("hashed", "full"):
+        _, log = lines_of(addresses=addresses)
+        Logger(observer=Observer(lines.append).follow(log)).info("nothing is known of alice@example.org")
+    assert ["alice" in line for line in lines] == [False, True]

@@ -56,7 +56,8 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     os.close(written)
     reactor = the_reactor()
     sink = LineWriter(reactor)
-    globalLogBeginner.beginLoggingTo([Observer(sink, orders.config.log.addresses)])
+    observer = Observer(sink, orders.config.log.addresses)
+    globalLogBeginner.beginLoggingTo([observer])
     tally = Tally(counts, number, orders.workers)
     tally.clear()
     measures = rows(measured, orders.workers)[number]
@@ -67,6 +68,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     with socket.socket(fileno=line) as to_supervisor:
         try:
             relay = Relay(orders.config, Ground(reactor, sink=sink, place=place))
+            observer.follow(relay.log)
             relay.privilegedStartService()
             relay.startService()
             keep_noting(relay, reactor)

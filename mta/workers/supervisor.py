@@ -81,7 +81,7 @@ class Supervisor(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         """Join an application of twistd's, and have it write its log where ours goes."""
         if self._sink is not None:
-            parent.setComponent(ILogObserver, Observer(self._sink, self._config.log.addresses))
+            parent.setComponent(ILogObserver, Observer(self._sink).follow(self._log))
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
