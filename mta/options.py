@@ -141,10 +141,10 @@ def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: A
     """What answers at `admin.listen`."""
     if isinstance(service, StartedRelay):
         watch, look = _watched(sink, None)
-        seen = Seen(lambda: service.config, watch, service.manager.window, look)
+        seen = Seen(watch, service.manager.window, look)
         return Admin(config, reactor, OneProcess(service, reactor), service.log.event, seen)
     watch, look = _watched(sink, sink.shareable() if sink is not None else None)
-    seen = Seen(lambda: service.config, watch, lambda destination: None, look)
+    seen = Seen(watch, lambda destination: None, look)
     return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event, seen)
 
 

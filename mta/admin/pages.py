@@ -16,19 +16,18 @@ from mta.web.routes import Route
 
 
 class Seen(NamedTuple):
-    """What is known to this process. config: the configuration in force. window: how many deliveries a destination is
-    given at once; None for not known. look: to be called now and then, so that `watch` has what is new.
+    """What is known to this process. window: how many deliveries a destination is given at once; None for not known.
+
+    look: to be called now and then, so that `watch` has what is new.
     """
 
-    config: Callable[[], Config]
     watch: Watch
     window: Callable[[str], int | None]
     look: Callable[[], None]
 
 
 def pages(
-    hostname: str,
-    console: Console,
+    config: Config,
     operator: Any,
     adviser: Adviser,
     seen: Seen,
@@ -39,7 +38,7 @@ def pages(
 ) -> list[Route]:
     """All routes of the console. operator: an `IOperator`. errands: where what takes long is done."""
     return routes(
-        console,
+        Console(config, seen.window, reactor.seconds),
         operator,
         Advice(explain=adviser.explain, doctor=adviser.doctor, audit=adviser.audit),
         seen.watch,
@@ -47,6 +46,6 @@ def pages(
         threads,
         errands,
         reactor,
-        hostname,
+        config.hostname,
         {"moment": words.moment, "span": words.span, "size": words.size},
     )

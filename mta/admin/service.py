@@ -15,7 +15,6 @@ from mta.maillog import Log
 from mta.net import eager
 from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
-from mta.operating.console import Console
 from mta.operating.operator import Operator
 from mta.web import advice, api, events, health, metrics, openapi, sending
 from mta.web.access import Token
@@ -57,19 +56,13 @@ class Admin(Service):
         def look() -> None:
             rates.look()
             seen.look()
-            for one in (operator, self._adviser, console):
-                one.take(seen.config())  # which may have been read again
 
         self._looking = LoopingCall(look)
         self._looking.clock = reactor
         self._adviser = Adviser(config, reactor.seconds)
         self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
-        console = Console(config, seen.window, reactor.seconds)
-        places = self._threads, self._errands
-        rows = [
-            *self._routes(config, running, asking),
-            *pages(config.hostname, console, operator, self._adviser, seen, rates, *places, reactor),
-        ]
+        console = pages(config, operator, self._adviser, seen, rates, self._threads, self._errands, reactor)
+        rows = [*self._routes(config, running, asking), *console]
         application = Application(rows, admission, _hosts(config))
         self.site = Site(reactor, application, self._threads, log)
 

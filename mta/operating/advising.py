@@ -44,10 +44,6 @@ class Adviser:
         self._now = now
         self._stopping = Event()
 
-    def take(self, config: Config) -> None:
-        """This is the configuration in force from now on."""
-        self._config = config
-
     def stop(self) -> None:
         """Let what is under way end soon."""
         self._stopping.set()

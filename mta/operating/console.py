@@ -53,10 +53,6 @@ class Console:
         self._seen: dict[str, Any] = {}
         self._seen_until = 0.0
 
-    def take(self, config: Config) -> None:
-        """This is the configuration in force from now on."""
-        self._config = config
-
     def overview(self) -> dict[str, Any]:
         """As in `IConsole`."""
         with self._looking:

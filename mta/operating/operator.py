@@ -39,10 +39,6 @@ class Operator:
         self._figures: tuple[float, Figures] | None = None
         self._figuring = Lock()
 
-    def take(self, config: Config) -> None:
-        """This is the configuration in force from now on."""
-        self._config = config
-
     def queue(self, chosen: Chosen, state: str | None, limit: int) -> dict[str, Any]:
         """As in `IOperator`."""
         with opened(self._config.spool) as desk:

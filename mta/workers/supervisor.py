@@ -114,11 +114,6 @@ class Supervisor(MultiService):
         self._heartbeat.start()
 
     @property
-    def config(self) -> Config:
-        """The configuration in force."""
-        return self._config
-
-    @property
     def wanted(self) -> int:
         """How many workers there are to be."""
         return self._number
