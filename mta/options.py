@@ -127,7 +127,9 @@ def makeService(options: Options) -> IService:
         else:
             service = StartedSupervisor(config, reactor, sink, workers, systemd)
         if config.admin.listen is not None:
-            _admin(service, config, reactor, sink).setServiceParent(service)
+            admin = _admin(service, config, reactor, sink)
+            admin.setServiceParent(service)
+            service.reloading.follow(admin.adopt)
     except CannotStart as error:
         sys.stderr.write(f"mta: {error}\n")
         raise SystemExit(1) from None

@@ -109,7 +109,7 @@ class Relay(MultiService):
         self._former_logins, self._former_resolvers = Retired(reactor), Retired(reactor)
         self._is_stopping = False
         self._heartbeat = Heartbeat(reactor, ground.systemd, self.spool.next_deadline, self._status)
-        self._reloading = Reloading(
+        self.reloading = Reloading(
             lasting.in_thread, self.log.event, lambda: self.config, self._take, ground.systemd.tell_reload
         )
 
@@ -201,7 +201,7 @@ class Relay(MultiService):
 
     def reload(self) -> "Deferred[None]":
         """Read the configuration again, and all that it names. Fires when that has come to something."""
-        return self._reloading.reload()
+        return self.reloading.reload()
 
     def prepare(self, config: Config, sockets: Mapping[int, Sequence[int]] = _NONE) -> Change:
         """Make the parts of a configuration, beside those in force. sockets: as in `Place`, for listeners that are new.

@@ -32,6 +32,7 @@ KINDS: Final[Mapping[Any, Kind]] = {
     rules.file: _text("the path of a file"),
     rules.spool: _text("the path of a folder"),
     rules.listener_address: _text(_ADDRESS),
+    rules.admin_address: _text(_ADDRESS),
     rules.nameserver: _text("HOST or HOST:PORT"),
     rules.workers: {
         "title": f"a number from 1 to {rules.MOST_WORKERS}, or auto",

@@ -48,10 +48,9 @@ class Admin(Service):
         except ValueError as error:
             raise CannotStart(f"{config.admin.token_file} {error} (admin.token_file)") from error
         self._threads = PooledThreads(reactor, "operator", AT_ONCE, LINE)
-        operator = Operator(config, lambda text: log("alarm", why=text))
-        asking = Asking(operator, self._threads)
-        admission = Admission(token, reactor.seconds, self._wait)
-        rates = Rates(lambda: running.work().cells, reactor.seconds)
+        self._running, self._seen = running, seen
+        self._admission = Admission(token, reactor.seconds, self._wait)
+        self._rates = rates = Rates(lambda: running.work().cells, reactor.seconds)
 
         def look() -> None:
             rates.look()
@@ -61,13 +60,24 @@ class Admin(Service):
         self._looking.clock = reactor
         self._adviser = Adviser(config, reactor.seconds)
         self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
-        console = pages(config, operator, self._adviser, seen, rates, self._threads, self._errands, reactor)
-        rows = [*self._routes(config, running, asking), *console]
-        application = Application(rows, admission, _hosts(config))
-        self.site = Site(reactor, application, self._threads, log)
+        self.site = Site(reactor, self._application(config), self._threads, log)
 
-    def _routes(self, config: Config, running: IRunning, asking: Asking) -> list[Route]:
+    def adopt(self, config: Config) -> None:
+        """Show this configuration and answer by it from now on. Where to listen, and the token, stay."""
+        former, self._adviser = self._adviser, Adviser(config, self._reactor.seconds)
+        self.site.application = self._application(config)
+        former.stop()
+
+    def _application(self, config: Config) -> Application:
+        operator = Operator(config, lambda text: self._log("alarm", why=text))
+        routes = self._routes(config, Asking(operator, self._threads))
+        threads = (self._threads, self._errands)
+        console = pages(config, operator, self._adviser, self._seen, self._rates, *threads, self._reactor)
+        return Application([*routes, *console], self._admission, _hosts(config))
+
+    def _routes(self, config: Config, asking: Asking) -> list[Route]:
         """The whole table."""
+        running = self._running
         rows = [
             *api.routes(asking),
             *sending.routes(running, self._threads, config.hostname, config.limits.message_size),

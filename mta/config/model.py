@@ -256,7 +256,7 @@ class Limits(Section):
 class Admin(Section):
     """The console, the HTTP API and the metrics."""
 
-    listen: Annotated[SocketAddress, PlainValidator(rules.listener_address)] | None = Field(
+    listen: Annotated[SocketAddress, PlainValidator(rules.admin_address)] | None = Field(
         default=SocketAddress("127.0.0.1", 8025), description="Where to listen; null for off."
     )
     token_file: File | None = Field(

@@ -243,6 +243,14 @@ def listener_address(value: object, info: ValidationInfo) -> SocketAddress:
     return address._replace(path=str(_absolute(address.path, info))) if address.path else address
 
 
+def admin_address(value: object, info: ValidationInfo) -> SocketAddress:
+    """HOST:PORT or unix:PATH."""
+    address = listener_address(value, info)
+    if address.systemd:
+        raise ValueError("must be HOST:PORT or unix:PATH; sockets from systemd are for listeners of mail")
+    return address
+
+
 def via(value: object, info: ValidationInfo) -> Hop | Reply:
     """Where a route leads."""
     if not isinstance(value, str):

@@ -37,6 +37,11 @@ class Reloading:
         self._told = told
         self._is_busy = False
         self._again = False
+        self._followers: list[Callable[[Config], None]] = []
+
+    def follow(self, follower: Callable[[Config], None]) -> None:
+        """Tell somebody, too, of each configuration that is in force from then on."""
+        self._followers.append(follower)
 
     def reload(self) -> "Deferred[None]":
         """Read the files again. Fires when that has come to something, which the log tells."""
@@ -67,6 +72,8 @@ class Reloading:
         again = await self._in_thread(read_again, before)
         config, fixed = until_restart(before, again.config)
         await self._take(config)
+        for follower in self._followers:
+            follower(config)
         for problem in (*again.kept, *fixed):
             self._log("alarm", why=str(problem))
         self._log("reloaded", changed=changed_keys(before, config) or "nothing")

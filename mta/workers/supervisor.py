@@ -70,7 +70,7 @@ class Supervisor(MultiService):
         self._is_changing = False
         self._stopped: Deferred[None] | None = None
         self._heartbeat = Heartbeat(reactor, systemd, self._ask_all, self._status)
-        self._reloading = Reloading(
+        self.reloading = Reloading(
             partial(deferToThreadPool, reactor, reactor.getThreadPool()),
             self._log.event,
             lambda: self._config,
@@ -182,7 +182,7 @@ class Supervisor(MultiService):
 
     def reload(self) -> "Deferred[None]":
         """Read the configuration again, and all that it names. Fires when that has come to something."""
-        return self._reloading.reload()
+        return self.reloading.reload()
 
     async def _take(self, config: Config) -> None:
         """Have all workers go by it, or none. Raises `CannotStart`."""

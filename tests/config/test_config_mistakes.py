@@ -117,6 +117,13 @@ MISTAKES = {
             '2: listen[2].address: must name a host: 0.0.0.0 for all IPv4 addresses, [::] for all of IPv6 (got ":25")',
         ],
     ),
+    "console on a socket of systemd": (
+        "admin: {listen: systemd:admin}",
+        [
+            "2: admin.listen: must be HOST:PORT or unix:PATH; sockets from systemd are for listeners of mail"
+            ' (got "systemd:admin")',
+        ],
+    ),
     "listener with a bare IPv6 address": (
         "listen: [{address: '::1:25'}]",
         [

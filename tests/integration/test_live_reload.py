@@ -20,6 +20,7 @@ from peers.daemon import Relay, StartRelay
 from peers.ground import Loopback, free_port, greets, needs_port_25, wait_until
 from peers.load import load
 from peers.sinks import MakeSink, Sink
+from peers.web import StartAdmin
 
 CONTENT = b"Subject: hello\r\n\r\nbody\r\n"
 SUBJECT = re.compile(rb"^Subject: (\S+)\r$", re.MULTILINE)
@@ -265,3 +266,21 @@ def test_what_is_out_of_reach_since_rights_were_given_away_stays_and_is_told(
     with Talk(address, 25) as talk:
         assert talk.reply().startswith("220 third.test ")
     assert not (folder / "elsewhere").exists()
+
+
+def test_the_api_and_the_console_answer_by_what_is_in_force(start_admin: StartAdmin, sink: MakeSink) -> None:
+    relay, admin = start_admin(routes=[{"to": "*", "via": "discard"}])
+
+    def told() -> str:
+        answer = admin.ask("GET", "/api/v1/explain?address=bob@told.test")
+        assert answer.status == 200
+        return answer.body.decode()
+
+    before = told()
+    assert "nobody may write there" not in before
+    refusing = [{"to": "told.test", "via": "550 5.7.1 nobody may write there"}]
+    assert reload(relay, routes=refusing, admin={**relay.settings["admin"], "token_file": "other"}) == [
+        "reloaded changed=routes"
+    ]
+    assert "nobody may write there" in told()
+    assert "admin: changes when the relay is started again; until then it is listen: " in relay.output

@@ -1,6 +1,7 @@
 """One console for several processes: their queue, their log, and what they have counted together."""
 
 import re
+import signal
 from pathlib import Path
 
 from console_ground import text_of
@@ -18,6 +19,10 @@ def test_the_console_of_several_workers_shows_what_all_of_them_do(tmp_path: Path
         text = text_of(there.page("/"))
         assert text.count("running") == 2 and "deferred 1" in text
         assert held in there.page("/queue")
+        there.relay.settings["postmaster"] = "boss@example.org"
+        there.relay.write_configuration()
+        there.relay.process.signal(signal.SIGHUP)
+        wait_until(lambda: "boss@example.org" in there.page("/configuration"), "what was read again is in force")
 
 
 def _log_with(page: str, kept: list[str]) -> str:
