@@ -101,8 +101,8 @@ def test_the_user_and_the_folders_are_made_as_the_unit_has_them(tmp_path: Path) 
     folders = [tool("systemd-tmpfiles", "systemd"), "--create", f"--root={tmp_path}"]
     subprocess.run([*folders, UNIT.with_suffix(".tmpfiles.conf")], check=True, capture_output=True, timeout=30)
     spool, configuration = tmp_path / "var/spool/mta", tmp_path / "etc/mta"
-    assert (stat.S_IMODE(spool.stat().st_mode), spool.stat().st_uid) == (0o700, int(uid))
-    assert (stat.S_IMODE(configuration.stat().st_mode), configuration.stat().st_uid) == (0o750, 0)
+    assert (stat.S_IMODE(spool.stat().st_mode), spool.stat().st_uid) == (0o711, int(uid))
+    assert (stat.S_IMODE(configuration.stat().st_mode), configuration.stat().st_uid) == (0o755, 0)
     assert f"-{spool.relative_to(tmp_path)}".replace("-", "-/", 1) in settings("ReadWritePaths")
 
 
