@@ -4,7 +4,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,13 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
-from mta.admin.pages import Seen
-from mta.admin.running import OneProcess
-from mta.admin.service import Admin
-from mta.admin.supervised import SeveralProcesses
-from mta.admin.tail import Tail
 from mta.config.load import check_files, find, load
-from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.ground import Ground
 from mta.maillog import LineWriter
 from mta.net.poller import the_reactor
 from mta.net.systemd import Systemd
 from mta.service import Relay
-from mta.web.console.watch import Watch
 from mta.wiring.trouble import CannotStart
 from mta.workers.process import spare_collector
 from mta.workers.supervisor import Supervisor, workers_of
@@ -127,7 +120,9 @@ def makeService(options: Options) -> IService:
         else:
             service = StartedSupervisor(config, reactor, sink, workers, systemd)
         if config.admin.listen is not None:
-            admin = _admin(service, config, reactor, sink)
+            from mta.admin.beside import admin_of  # here, since who goes without it goes without its memory as well
+
+            admin = admin_of(service, config, reactor, sink)
             admin.setServiceParent(service)
             service.reloading.follow(admin.adopt)
     except CannotStart as error:
@@ -137,37 +132,6 @@ def makeService(options: Options) -> IService:
     # From now on, or whoever is too early with it would end what has not begun.
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
     return service
-
-
-def _admin(service: StartedRelay | StartedSupervisor, config: Config, reactor: Any, sink: LineWriter | None) -> Admin:
-    """What answers at `admin.listen`."""
-    if isinstance(service, StartedRelay):
-        watch, look = _watched(sink, None)
-        seen = Seen(watch, service.manager.window, look)
-        return Admin(config, reactor, OneProcess(service, reactor), service.log.event, seen)
-    watch, look = _watched(sink, sink.shareable() if sink is not None else None)
-    seen = Seen(watch, lambda destination: None, look)
-    return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event, seen)
-
-
-def _watched(sink: LineWriter | None, shared: int | None) -> tuple[Watch, Callable[[], None]]:
-    """The last lines of the log, and what has to be called now and then to have them.
-
-    shared: the descriptor of a file that workers write into themselves, so that it has to be read.
-    """
-    if sink is None:
-        return Watch("that come by here (none, as another program has the log)"), _nothing
-    if shared is not None:
-        with suppress(OSError):  # it may be a file that we may write and not read
-            watch = Watch()
-            return watch, Tail(shared, watch).look
-    watch = Watch("of the supervisor (workers write into the file themselves)" if shared is not None else "")
-    sink.overhear(watch)
-    return watch, _nothing
-
-
-def _nothing() -> None:
-    """There is nothing to do."""
 
 
 def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:

@@ -1,5 +1,6 @@
 """The admin address: where the HTTP side is joined to a relay, in one process or in several.
 
+beside      makes all of it for a relay
 pages       the console
 tail        lines that several processes write into one file
 service     listens, and builds what answers
