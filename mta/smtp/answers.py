@@ -28,10 +28,11 @@ class AnswerReader:
     """Reads one server's replies. `nonsense` is "" until something was not a reply, then it says what; nothing that
     comes later is read."""
 
-    __slots__ = ("_count", "_lines", "_rest", "_size", "nonsense")
+    __slots__ = ("_count", "_cut", "_lines", "_rest", "_size", "nonsense")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = b""  # of a line that has begun, as far as it is kept
+        self._cut = 0  # octets of it that are not
         self._lines: list[Reply] = []  # of the reply that has begun, as far as they are kept
         self._count = 0
         self._size = 0
@@ -52,6 +53,7 @@ class AnswerReader:
             return replies
         *lines, self._rest = (self._rest + octets).split(b"\n")
         for octets_of_line in lines:
+            length, self._cut = len(octets_of_line) + self._cut, 0
             line = _parse(octets_of_line[:LINE_LIMIT])
             if line is None:
                 self.nonsense = f"not a reply: {clean(octets_of_line[:100]).rstrip()}"
@@ -62,7 +64,7 @@ class AnswerReader:
                 self.nonsense = f"a reply that began with {self._lines[0].code} went on with {line.reply.code}"
             else:
                 self._count += 1
-                self._size += len(octets_of_line)
+                self._size += length
                 if self._size <= KEPT_LIMIT or not self._lines:
                     self._lines.append(line.reply)
                 if self._count > LINES_LIMIT:
@@ -72,7 +74,10 @@ class AnswerReader:
                     self._lines, self._count, self._size = [], 0, 0
             if self.nonsense:
                 return replies
-        if self._size + len(self._rest) > REPLY_LIMIT:
+        if len(self._rest) > LINE_LIMIT:  # or all of it would be copied and searched again for each piece that comes
+            self._cut += len(self._rest) - LINE_LIMIT
+            self._rest = self._rest[:LINE_LIMIT]
+        if self._size + self._cut + len(self._rest) > REPLY_LIMIT:
             self.nonsense = f"a reply of more than {REPLY_LIMIT} octets"
         return replies
 

@@ -1,12 +1,13 @@
 """Replies read from a server's octets: the forms of RFC 5321 4.2, every way of cutting them, and what is no reply."""
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.smtp.answers import KEPT_LIMIT, LINES_LIMIT, REPLY_LIMIT, AnswerReader, clean
+from mta.smtp.answers import KEPT_LIMIT, LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, AnswerReader, clean
 from mta.smtp.reply import Reply, render
 
 
@@ -85,6 +86,31 @@ def test_of_a_long_reply_so_much_is_kept_as_any_answer_needs() -> None:
     assert KEPT_LIMIT - 1000 < sum(len(line) for line in reply.lines) <= KEPT_LIMIT
     assert reader.receive(b"250-" + b"x" * 60_000 + b"\r\n250 end\r\n") == [Reply(250, "", ("x" * 996,))]
     assert reader.receive(b"250 next\r\n") == [Reply(250, "", ("next",))]
+
+
+def test_of_a_line_that_does_not_end_little_is_kept_while_all_of_it_is_counted() -> None:
+    """Each piece that comes would else have all the pieces before it copied and searched again."""
+    reader = AnswerReader()
+    tracemalloc.start()
+    try:
+        for _ in range(REPLY_LIMIT - 4):
+            reader.receive(b"x")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 4 * LINE_LIMIT
+    reader.receive(b"xxxx")
+    assert not reader.nonsense
+    reader.receive(b"x")
+    assert reader.nonsense == f"a reply of more than {REPLY_LIMIT} octets"
+
+
+def test_a_long_line_is_the_same_however_it_comes() -> None:
+    whole, bit_by_bit = AnswerReader(), AnswerReader()
+    said = b"250-" + b"a" * 30_000 + b"\r\n250 " + b"b" * 20_000 + b"\r\n"
+    pieces = [bit_by_bit.receive(said[at : at + 7]) for at in range(0, len(said), 7)]
+    assert [reply for replies in pieces for reply in replies] == whole.receive(said)
+    assert whole.is_empty and bit_by_bit.is_empty
 
 
 def test_endless_things_come_to_an_end() -> None:
