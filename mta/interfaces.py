@@ -55,7 +55,8 @@ class Claim(NamedTuple):
     envelope: the message's, its recipients those of this delivery alone. attempts: tries before this one. warned:
     the delay notice has been sent. fence: what `record` checks. wish: "" or what an operator asked for meanwhile
     ("bounce"). last_reply: of the last try, or of the destination's, in the form of a reply; "" when there was none.
-    due: when it was to be tried; a deadline can bring a claim earlier.
+    due: when it was to be tried; a deadline can bring a claim earlier. paused_until, failures: as in `Due`; 0 where it
+    is eager, since nobody has looked.
     """
 
     message: int
@@ -68,6 +69,8 @@ class Claim(NamedTuple):
     wish: str = ""
     last_reply: str = ""
     due: float = 0.0
+    paused_until: float = 0.0
+    failures: int = 0
 
 
 class Waiting(NamedTuple):
@@ -119,7 +122,8 @@ class Due(NamedTuple):
 class Recovered(NamedTuple):
     """What opening a spool found. unknown: deliveries that were being tried when the last holder died.
 
-    unwise: sentences about who could change what is in it.
+    unwise: sentences about who could change what is in it. pauses: of destinations that failed when last tried, in
+    the order in which they end.
     """
 
     messages: int
@@ -127,6 +131,7 @@ class Recovered(NamedTuple):
     removed_files: int
     destinations: int
     unwise: tuple[str, ...] = ()
+    pauses: tuple[tuple[str, Pause], ...] = ()
 
 
 class SpoolFull(Exception):
@@ -178,8 +183,9 @@ class IReception(Interface):
 class ISpool(Interface):
     """The queue. Writes are grouped: what is asked for in one turn of the reactor is one commit, one sync."""
 
-    def start() -> Recovered:
-        """Take the lock, set up or upgrade the files, take up what a dead holder left. Raises `SpoolBroken`."""
+    def start(pauses: int = 0) -> Recovered:
+        """Take the lock, set up or upgrade the files, take up what a dead holder left. Raises `SpoolBroken`.
+        pauses: how many to tell of, at most: those that end last."""
 
     def stop() -> "Deferred[None]":
         """Finish what was asked for, put claims back, close."""

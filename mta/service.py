@@ -130,12 +130,14 @@ class Relay(MultiService):
         """Take up the queue. Raises `CannotStart`."""
         _bind(self._listeners)
         try:
-            recovered = self.spool.start()
+            recovered = self.spool.start(self.manager.most_pauses)
         except SpoolDamaged as error:
             raise QueueDamaged(str(error)) from error
         except SpoolBroken as error:
             raise CannotStart(str(error)) from error
         self.measures.cells[UNKNOWN] += recovered.unknown
+        for destination, pause in recovered.pauses:
+            self.manager.take_up(destination, pause)
         self.manager.start()
         if not self._ground.place.number:  # of several, one says so
             for warning in recovered.unwise:

@@ -1,8 +1,8 @@
 """Destination: what memory holds of one destination while something for it is in flight, and what is remembered after.
 
 The spool is the queue; this is the little that must be at hand: how many deliveries are under way, those that were
-claimed and wait for their turn, and the window. All of it can be forgotten at any time, since a pause is also in the
-spool: a destination that was forgotten is tried once more than need be.
+claimed and wait for their turn, and the window. What is at rest can be forgotten at any time, since a pause is also in
+the spool: it comes back with whatever is claimed, and until it is over nothing begins that was not claimed there.
 """
 
 import random
@@ -27,8 +27,8 @@ class Destination:
     has been asked for more. has_claimed: it has been asked since this was last at rest. more: it may have more that
     is due. line: where it stands for the next free place, if it does. unrecorded: changes on their way into the spool.
     answers: it did when it was last tried. estranged: deliveries under way that began when it had not.
-    refusal: what was said when it last failed as a whole. paused_look: the number of the last look into the spool
-    before it was paused (see `Lookout`).
+    refusal: what was said when it last failed as a whole. known: a try has told how it is, or the spool. paused_look:
+    the number of the last look into the spool before it was paused (see `Lookout`).
     """
 
     __slots__ = (
@@ -36,6 +36,7 @@ class Destination:
         "claiming",
         "estranged",
         "has_claimed",
+        "known",
         "line",
         "more",
         "name",
@@ -60,6 +61,7 @@ class Destination:
         self.more = False
         self.line: deque[Destination] | None = None
         self.refusal: Outcome | None = None
+        self.known = False
         self.paused_look = 0
 
     def is_paused(self, now: float) -> bool:
@@ -80,6 +82,7 @@ class Destination:
 
     def heard(self, carried: Carried, limits: WindowLimits, now: float, chance: random.Random) -> Pause | None:
         """Learn from a try that has ended (and is no longer counted as running): what to store of it, if anything."""
+        self.known = True
         before = self.window
         outcomes = carried.outcomes
         refusal = None if outcomes[0].result is DELIVERED else _refusal(carried)
@@ -132,7 +135,10 @@ def _refusal(carried: Carried) -> Outcome | None:
 
 
 class Destinations:
-    """Those in flight, and a bounded number of those at rest, the longest rested forgotten first."""
+    """Those in flight, and a bounded number of those at rest, the longest rested forgotten first.
+
+    Those that fail have half of the room at least, however many others there are, and the others likewise.
+    """
 
     def __init__(self, limits: WindowLimits, most: int, remembered: int) -> None:
         """most: in flight, before work for others is left in the spool. remembered: at rest."""
@@ -142,6 +148,8 @@ class Destinations:
         self._fresh = opened(limits)
         self._active: dict[str, Destination] = {}
         self._resting: OrderedDict[str, Destination] = OrderedDict()
+        self._failing: OrderedDict[str, Destination] = OrderedDict()  # at rest too
+        self._forgotten_until = 0.0  # when the last pause will be over of those that have been forgotten
 
     def adopt(self, limits: WindowLimits) -> None:
         """Have windows open, and pauses last, as these say from now on."""
@@ -177,7 +185,7 @@ class Destinations:
     @property
     def resting(self) -> int:
         """How many are remembered with nothing in flight."""
-        return len(self._resting)
+        return len(self._resting) + len(self._failing)
 
     def is_active(self, name: str) -> bool:
         """Is something of it in flight?"""
@@ -185,16 +193,26 @@ class Destinations:
 
     def window(self, name: str) -> Window | None:
         """What is known of one; None where nothing is remembered. May be asked in any thread."""
-        one = self._active.get(name) or self._resting.get(name)
+        one = self._active.get(name) or self._resting.get(name) or self._failing.get(name)
         return None if one is None else one.window
 
-    def wake(self, name: str, failures: int = 0) -> Destination:
-        """The destination, from now on among the active. failures: what the spool knows, if nothing is known here."""
+    def wake(self, name: str) -> Destination:
+        """The destination, from now on among the active."""
         one = self._active.get(name)
         if one is None:
-            one = self._resting.pop(name, None) or Destination(name, opened(self._limits, failures))
+            one = self._resting.pop(name, None) or self._failing.pop(name, None) or Destination(name, self._fresh)
             self._active[name] = one
         return one
+
+    def learn(self, one: Destination, failures: int, paused_until: float) -> None:
+        """What the spool knows of it: that holds where nothing is known here."""
+        if failures and not one.known:
+            one.known = True
+            one.window = opened(self._limits, failures, paused_until)
+
+    def may_be_paused(self, one: Destination, now: float) -> bool:
+        """Is it paused, or may it have been forgotten that it is?"""
+        return is_paused(one.window, now) or (now < self._forgotten_until and not one.known)
 
     def rest(self, one: Destination) -> bool:
         """Put it to rest, if nothing of it is in flight; forget it where there is nothing to remember.
@@ -205,7 +223,9 @@ class Destinations:
             return False
         one.more = one.has_claimed = False
         if one.window != self._fresh:
-            self._resting[one.name] = one
-            if len(self._resting) > self._remembered:
-                self._resting.popitem(last=False)
+            shelf = self._failing if one.window.failures else self._resting
+            shelf[one.name] = one
+            if len(self._failing) + len(self._resting) > self._remembered:
+                _, forgotten = max(self._failing, self._resting, key=len).popitem(last=False)
+                self._forgotten_until = max(self._forgotten_until, forgotten.window.paused_until)
         return True

@@ -74,6 +74,11 @@ class Manager:
         window = self._destinations.window(destination)
         return None if window is None else window.limit
 
+    @property
+    def most_pauses(self) -> int:
+        """How many stored pauses to take up: those that there is memory for, and one to know how long others last."""
+        return self._bounds.remembered + 1
+
     def start(self) -> None:
         """Begin: with what is due now, whether it was stored a minute or six days ago."""
         self._started = self._clock.seconds()
@@ -82,12 +87,11 @@ class Manager:
         self._history.start()
 
     def take_up(self, destination: str, pause: Pause) -> None:
-        """Know of a pause that is stored, as if this manager had begun it. Called before `start`, if at all.
-
-        Without it a pause is known once its end has come, and a deadline before that can bring a try too many.
+        """Know of a pause that is stored, as if this manager had begun it. Called before `start`, for each of them, or
+        for the `most_pauses` that end last.
         """
-        one = self._destinations.wake(destination, pause.failures)
-        one.window = one.window._replace(paused_until=pause.until)
+        one = self._destinations.wake(destination)
+        self._destinations.learn(one, pause.failures, pause.until)
         self._destinations.rest(one)
 
     def adopt(self, means: Means, limits: WindowLimits, history: float) -> None:
@@ -121,7 +125,7 @@ class Manager:
             return False
         one = self._destinations.wake(destination)
         now = self._clock.seconds()
-        if self._turns.is_full_for(one) or one.free(now) <= 0 or one.is_paused(now):
+        if self._turns.is_full_for(one) or one.free(now) <= 0 or self._destinations.may_be_paused(one, now):
             self._destinations.rest(one)
             return False
         self._turns.take(one)
@@ -187,7 +191,8 @@ class Manager:
     # What the spool has
 
     def _found(self, due: Due) -> None:
-        one = self._destinations.wake(due.destination, due.failures)
+        one = self._destinations.wake(due.destination)
+        self._destinations.learn(one, due.failures, due.paused_until)
         if one.is_paused(self._clock.seconds()) and not one.unrecorded and one.paused_look < self._lookout.looks:
             # The spool knew of the pause when it was asked, and knows of it no more: an operator has ended it, or
             # a client has had its queue started.
@@ -238,6 +243,10 @@ class Manager:
         if self._stopped is not None:
             self._release(one, claims)
             return
+        if claims and not one.known:
+            self._destinations.learn(one, claims[0].failures, claims[0].paused_until)
+            if one.is_paused(now):
+                self._lookout.expect(one.window.paused_until)
         back: list[Claim] = []
         for claim in claims:
             step = next_step(

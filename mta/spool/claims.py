@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from mta.interfaces import Claim, Due
+from mta.interfaces import Claim, Due, Pause
 from mta.message.envelope import Envelope, recipients_from_json
 from mta.spool.store import Store
 
 _CLAIM = """
     SELECT delivery.message, delivery.id, fence + 1, delivery.destination, envelope, recipients, attempts, warned, wish,
-        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), due, reverse_path
+        coalesce(nullif(delivery.last_reply, ''), destination.last_reply, ''), due, coalesce(paused_until, 0),
+        coalesce(failures, 0), reverse_path
     FROM delivery JOIN message ON message.id = delivery.message
     LEFT JOIN destination ON destination.name = delivery.destination
 """
@@ -23,6 +24,10 @@ DUE = """
     WHERE next_due IS NOT NULL ORDER BY next_due LIMIT ?
 """
 NEXT_DEADLINE = "SELECT min(deadline) FROM delivery WHERE state = 'waiting'"
+PAUSES = """
+    SELECT name, paused_until, failures, last_reply FROM destination
+    WHERE failures > 0 ORDER BY paused_until DESC LIMIT ?
+"""
 
 
 def due(store: Store, now: float, limit: int, skip: frozenset[str]) -> list[Due]:
@@ -68,12 +73,18 @@ def next_deadline(store: Store) -> float | None:
     return deadline
 
 
+def pauses(store: Store, limit: int) -> tuple[tuple[str, Pause], ...]:
+    """As `Recovered` has them. Looks at every destination, so it is only asked at the start."""
+    rows = store.rows(PAUSES, (limit,)) if limit else ()
+    return tuple((name, Pause(*pause)) for name, *pause in reversed(rows))
+
+
 def _read(store: Store, query: str, values: tuple[str | float, ...]) -> list[Claim]:
     return [
         Claim(message, delivery, fence, destination, _envelope(envelope, recipients, reverse_path),
-              attempts, bool(warned), wish, last_reply, due)
+              attempts, bool(warned), wish, last_reply, due, paused_until, failures)
         for message, delivery, fence, destination, envelope, recipients, attempts, warned, wish, last_reply, due,
-        reverse_path in store.rows(query, values)
+        paused_until, failures, reverse_path in store.rows(query, values)
     ]  # fmt: skip
 
 

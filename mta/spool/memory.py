@@ -88,10 +88,14 @@ class MemorySpool:
         self._delivery_ids = QueueIds(worker)
         self._changed = False
 
-    def start(self) -> Recovered:
+    def start(self, pauses: int = 0) -> Recovered:
         """As in `ISpool`."""
         unknown = self._put_all_back(is_known=False)
-        return Recovered(len(self.messages), unknown, 0, len({one.destination for _, one in self._waiting()}))
+        destinations = len({one.destination for _, one in self._waiting()})
+        failing = sorted((pair for pair in self.pauses.items() if pair[1].failures), key=lambda pair: pair[1].until)
+        return Recovered(
+            len(self.messages), unknown, 0, destinations, pauses=tuple(failing[max(0, len(failing) - pauses) :])
+        )
 
     def stop(self) -> "Deferred[None]":
         """As in `ISpool`."""
@@ -242,7 +246,7 @@ class MemorySpool:
             one = Delivery(number, new.destination, new.recipients, new.due, new.deadline, new.reverse_path)
             message.deliveries[number] = one
             if new.eager:
-                claims.append(self._claim(message, one)._replace(last_reply=""))
+                claims.append(self._claim(message, one)._replace(last_reply="", paused_until=0.0, failures=0))
         if not message.deliveries:
             self._end(message, message.envelope.received)
         return claims
@@ -278,12 +282,13 @@ class MemorySpool:
     def _claim(self, message: Message, one: Delivery) -> Claim:
         one.state = "active"
         one.fence += 1
-        last_reply = one.last_reply or self.pauses.get(one.destination, NO_PAUSE).last_reply
+        pause = self.pauses.get(one.destination, NO_PAUSE)
+        last_reply = one.last_reply or pause.last_reply
         envelope = message.envelope._replace(recipients=one.recipients)
         if one.reverse_path is not None:
             envelope = envelope.on_behalf_of(one.reverse_path)
         key = (message.id, one.id, one.fence, one.destination, envelope)
-        return Claim(*key, one.attempts, one.warned, one.wish, last_reply, one.due)
+        return Claim(*key, one.attempts, one.warned, one.wish, last_reply, one.due, pause.until, pause.failures)
 
     def _held(self, claim: Claim) -> tuple[Message, Delivery] | None:
         message = self.messages.get(claim.message)

@@ -99,10 +99,10 @@ class SqliteSpool:
         """Read what the program's own files have for us, for as long as privileges let us read them."""
         database.schema()
 
-    def start(self) -> Recovered:
+    def start(self, pauses: int = 0) -> Recovered:
         """As in `ISpool`."""
         try:
-            return self._start()
+            return self._start(pauses)
         except OSError as error:
             self._let_go()
             raise SpoolBroken(f"the spool {self._folder.path} cannot be used: {error}") from error
@@ -191,7 +191,7 @@ class SqliteSpool:
         """As in `ISpool`."""
         return self._writer.submit(lambda store: history.purge(store, before))
 
-    def _start(self) -> Recovered:
+    def _start(self, pauses: int) -> Recovered:
         folder, worker = self._folder, self._worker
         folder.disk.make_folder(folder.path)
         unwise = examine(folder.path, folder.disk)
@@ -208,6 +208,7 @@ class SqliteSpool:
             store.empty_log()  # see `renew_log`: the process before us may have ended for a sync that failed
             kept = listing.totals(store)
             destinations = store.value(DESTINATIONS)
+            failing = claims.pauses(store, pauses)
             self._files.make_folder()
             removed = self._files.sweep(lambda message: bool(store.rows(NAMES_FILE, (message,))))
             self._ids = QueueIds(worker, last_id_elsewhere(folder, worker) if is_new else store.last_message())
@@ -224,7 +225,7 @@ class SqliteSpool:
         self._begin(store)
         messages = kept.messages + sum(one.messages for one in self._leftovers)
         unknown += sum(one.unknown for one in self._leftovers)
-        return Recovered(messages, unknown, removed, destinations, tuple(unwise))
+        return Recovered(messages, unknown, removed, destinations, tuple(unwise), failing)
 
     def _take_leftovers(self, store: Store) -> None:
         """The files of workers that there are no more are shared out among those that there are."""

@@ -13,7 +13,7 @@ from mta.delivery.manager import Manager
 from mta.delivery.notifier import Notifier
 from mta.delivery.records import bouncing
 from mta.delivery.turns import Bounds
-from mta.interfaces import NewDelivery
+from mta.interfaces import NewDelivery, Recovered
 from mta.message.envelope import Envelope, Recipient, parse_queue_id
 from mta.message.outcome import Outcome, Result
 from mta.message.timeline import Event
@@ -58,10 +58,10 @@ class InMemory:
 
     def __init__(self, clock: Clock) -> None:
         self.spool = MemorySpool(clock.seconds, clock)
-        self.open()
+        self.open(0)
 
-    def open(self) -> None:
-        self.spool.start()
+    def open(self, pauses: int) -> Recovered:
+        return self.spool.start(pauses)
 
     def story(self, message: int) -> Story | None:
         return self.spool.story(message)
@@ -93,12 +93,12 @@ class OnDisk:
     def __init__(self, clock: Clock, folder: Path) -> None:
         self._clock = clock
         self._folder = folder
-        self.open()
+        self.open(0)
         self._desk = Desk(folder, clock.seconds, rest=lambda seconds: None)
 
-    def open(self) -> None:
+    def open(self, pauses: int) -> Recovered:
         self.spool = SqliteSpool(self._folder, self._clock, self._clock.seconds, inline=True)
-        self.spool.start()
+        return self.spool.start(pauses)
 
     def story(self, message: int) -> Story | None:
         return self._desk.story(message)
@@ -159,6 +159,7 @@ class House:
         self.route = route
         self.began = clock.seconds()
         self._settings = (limits or WindowLimits(), 7 * DAY, bounds, poll)
+        self._chance = random.Random(1)
         self._begin()
 
     def _begin(self) -> None:
@@ -171,7 +172,7 @@ class House:
             self._route,
             self.notifier,
             self.policy,
-            random.Random(1),
+            self._chance,
             self._log,
         )
         self.manager = Manager(self.means, *self._settings)
@@ -180,8 +181,10 @@ class House:
         """Stop the manager and the spool at once, and begin anew with what is kept."""
         self.wait(self.manager.stop(grace=0))
         self.wait(self.spool.stop())
-        self.store.open()
+        recovered = self.store.open(self.manager.most_pauses)
         self._begin()
+        for destination, pause in recovered.pauses:
+            self.manager.take_up(destination, pause)
         if start:
             self.manager.start()
 

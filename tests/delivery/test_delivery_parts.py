@@ -119,6 +119,45 @@ def test_a_destination_at_rest_is_forgotten_unless_there_is_something_to_remembe
     assert destinations.wake("a.test") is not paused[0]
 
 
+def test_those_that_fail_and_those_that_answer_have_half_of_the_memory_each() -> None:
+    destinations = Destinations(LIMITS, 100, remembered=10)
+
+    def play(name: str, reached: bool) -> None:
+        one = destinations.wake(name)
+        outcome = DELIVERED if reached else NOBODY_THERE
+        one.heard(Carried((outcome,), (), reached), LIMITS, BEGINNING, _NoChance())
+        destinations.rest(one)
+
+    def known(kind: str) -> list[int]:
+        return [number for number in range(30) if destinations.window(f"{kind}{number}") is not None]
+
+    for number in range(7):
+        play(f"fine{number}", reached=True)
+    for number in range(30):
+        play(f"dead{number}", reached=False)
+    assert (known("fine"), known("dead")) == ([2, 3, 4, 5, 6], [25, 26, 27, 28, 29])
+    for number in range(7, 30):
+        play(f"fine{number}", reached=True)
+    assert (known("fine"), known("dead")) == ([25, 26, 27, 28, 29], [25, 26, 27, 28, 29])
+
+
+def test_where_a_pause_was_forgotten_any_stranger_may_be_paused_until_it_is_over() -> None:
+    destinations = Destinations(LIMITS, 10, remembered=1)
+    assert not destinations.may_be_paused(destinations.wake("never.test"), BEGINNING)
+    for number, end in enumerate((300.0, 100.0, 200.0)):
+        one = destinations.wake(f"dead{number}.test")
+        destinations.learn(one, 3, BEGINNING + end)
+        destinations.rest(one)
+    never, dead = destinations.wake("never.test"), destinations.wake("dead2.test")
+    ends = [(at, destinations.may_be_paused(never, BEGINNING + at)) for at in (199, 299, 300)]
+    assert ends == [(199, True), (299, True), (300, False)]
+    assert [destinations.may_be_paused(dead, BEGINNING + at) for at in (199, 200)] == [True, False]
+    destinations.learn(never, 1, BEGINNING + 50)
+    assert [destinations.may_be_paused(never, BEGINNING + at) for at in (49, 50)] == [True, False]
+    destinations.learn(never, 2, BEGINNING + 900)
+    assert not destinations.may_be_paused(never, BEGINNING + 50), "what is known here is newer"
+
+
 # Turns
 
 

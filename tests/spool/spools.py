@@ -140,7 +140,7 @@ class World:
         self.wait(self.spool.stop())
         return self.start()
 
-    def start(self) -> Any:
+    def start(self, pauses: int = 0) -> Any:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -162,8 +162,8 @@ class MemoryWorld(World):
     def crash(self) -> Any:
         return self.spool.start()
 
-    def start(self) -> Any:
-        return self.spool.start()
+    def start(self, pauses: int = 0) -> Any:
+        return self.spool.start(pauses)
 
 
 class SqliteWorld(World):
@@ -173,9 +173,9 @@ class SqliteWorld(World):
         self._more = {"inline": True, "floor": 0} | more
         self.start()
 
-    def start(self) -> Any:
+    def start(self, pauses: int = 0) -> Any:
         self.spool = SqliteSpool(self.folder, self.clock, self.clock.seconds, **self._more)
-        return self.spool.start()
+        return self.spool.start(pauses)
 
     def desk(self) -> Desk:
         return Desk(self.folder, self.clock.seconds, rest=lambda seconds: None)

@@ -485,6 +485,37 @@ def test_pauses_outlive_a_restart(world: World) -> None:
 # History
 
 
+def test_pauses_are_told_of_at_the_start_those_that_end_last(world: World) -> None:
+    ends = {"long.test": 900.0, "short.test": 60.0, "over.test": -60.0, "middle.test": 300.0}
+    pauses = {name: Pause(world.now + end, 2, f"451 4.4.1 {name} is down") for name, end in ends.items()}
+    for name, pause in {**pauses, "fine.test": Pause(0.0, 0, "")}.items():
+        world.commit(destination=name)
+        [claim] = world.claim(name)
+        world.record(claim, world.waiting(claim), pause=pause)
+    in_order = [(name, pauses[name]) for name in ("over.test", "short.test", "middle.test", "long.test")]
+    for most, told in (0, []), (2, in_order[2:]), (4, in_order), (10, in_order):
+        world.wait(world.spool.stop())
+        assert list(world.start(most).pauses) == told
+
+
+def test_a_claim_tells_of_the_pause_of_its_destination(world: World) -> None:
+    _, [claim] = world.commit(eager=True)
+    assert (claim.paused_until, claim.failures) == (0.0, 0)
+    until = world.now + 60
+    world.record(claim, world.waiting(claim, due=5), pause=Pause(until, 3, "451 no"))
+    world.commit(deadline=world.now + 10)
+    _, [eager] = world.commit(eager=True)
+    assert (eager.paused_until, eager.failures) == (0.0, 0), "it was not asked for"
+    world.restart()
+    [overdue] = world.wait(world.spool.overdue(world.now + 10, 5))
+    claims = [overdue, *world.claim()]
+    assert [(one.paused_until, one.failures) for one in claims] == [(until, 3)] * 2
+    world.record(overdue, pause=Pause(0.0, 0, ""))
+    world.clock.advance(5)
+    [claim] = world.claim()
+    assert (claim.paused_until, claim.failures) == (0.0, 0)
+
+
 def test_purge_removes_what_ended_long_ago(world: World) -> None:
     old, [claim] = world.commit(eager=True)
     world.record(claim, world.waiting(claim))

@@ -27,6 +27,7 @@ QUERIES |= {f"listing.{name}": getattr(listing, name) for name in ("ENDED", "DES
 QUERIES |= {f"ledger.ENDS_OF_STRETCH[{number}]": query for number, query in enumerate(ledger.ENDS_OF_STRETCH)}
 QUERIES["listing.FIND"] = listing.FIND.format(condition="1")
 QUERIES |= {f"database.ENDS[{number}]": query for number, query in enumerate(database.ENDS)}
+AT_THE_START = ("claims.PAUSES",)  # asked once, for a bounded number: 50 ms for each 100,000 destinations
 SORTED = ("keeping.ENDS_SO_FAR", "listing.DELIVERIES")  # the few rows of one message
 
 
@@ -53,9 +54,9 @@ def test_the_queries_are_found() -> None:
 def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
     steps = plan(db, QUERIES[name])
     scans = [step for step in steps if step.startswith("SCAN") and not step.startswith(BOUNDED)]
-    assert scans in ([], ["SCAN totals"]), steps
+    assert scans in ([], ["SCAN totals"]) or name in AT_THE_START, steps
     sorts = [step for step in steps if "TEMP B-TREE" in step]
-    assert sorts == [] or name in SORTED, steps
+    assert sorts == [] or name in SORTED + AT_THE_START, steps
 
 
 @pytest.mark.parametrize(
