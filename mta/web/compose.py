@@ -18,6 +18,7 @@ MOST_HEADERS: Final = 100
 FIELDS: Final = ("from", "to", "cc", "bcc", "reply_to", "sender", "subject", "text", "html", "headers", "attachments")
 
 _NAME: Final = re.compile(r"[!-9;-~]{1,76}")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a TAB may stand in a header
 _TYPE: Final = re.compile(r"([A-Za-z0-9!#$&^_.+-]{1,60})/([A-Za-z0-9!#$&^_.+-]{1,60})")
 _OURS: Final = frozenset(
     (
@@ -62,14 +63,14 @@ def _head(message: EmailMessage, asked: Mapping[str, Any], addresses: Mapping[st
         if found:
             message[name] = found
     if "subject" in asked:
-        message["Subject"] = _text(asked, "subject")
+        message["Subject"] = _line(asked, "subject")
     more = asked.get("headers", {})
     if not isinstance(more, dict) or len(more) > MOST_HEADERS:
         raise Unusable(f"headers is an object of up to {MOST_HEADERS} names and texts")
     for name, value in more.items():
         if not _NAME.fullmatch(name) or name.lower() in _OURS or not isinstance(value, str):
             raise Unusable(f"{name[:80]!r} cannot be given in headers; it has a key of its own, or is no field name")
-        message[name] = value
+        message[name] = _line(more, name)
 
 
 def _body(message: EmailMessage, asked: Mapping[str, Any]) -> None:
@@ -93,7 +94,7 @@ def _body(message: EmailMessage, asked: Mapping[str, Any]) -> None:
             octets = b64decode(_text(one, "content"), validate=True)
         except (NotBase64, ValueError):
             raise Unusable("the content of an attachment is base64") from None
-        message.add_attachment(octets, maintype=kind[1], subtype=kind[2], filename=_text(one, "filename") or None)
+        message.add_attachment(octets, maintype=kind[1], subtype=kind[2], filename=_line(one, "filename") or None)
 
 
 def _addresses(asked: Mapping[str, Any], name: str) -> list[Address]:
@@ -103,6 +104,7 @@ def _addresses(asked: Mapping[str, Any], name: str) -> list[Address]:
         raise Unusable(f"{name} is an address, or a list of them")
     found = []
     for text in texts:
+        _check_line(text, name)
         pairs = [pair for pair in getaddresses([text]) if pair != ("", "")]
         if not pairs:
             raise Unusable(f"{text[:100]!r} ({name}) is not an address")
@@ -111,6 +113,19 @@ def _addresses(asked: Mapping[str, Any], name: str) -> list[Address]:
         except (ValueError, MessageError, IndexError) as error:
             raise Unusable(f"{text[:100]!r} ({name}) is not an address: {error}") from None
     return found
+
+
+def _line(asked: Mapping[str, Any], name: str) -> str:
+    """Text that stands in the header."""
+    value = _text(asked, name)
+    _check_line(value, name)
+    return value
+
+
+def _check_line(text: str, name: str) -> None:
+    """The library looks for line ends in some fields; the others, and what is no line end, would go out as they are."""
+    if _CONTROL.search(text):
+        raise Unusable(f"{name} is one line of text: no line ends nor other control characters may stand in it")
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str:

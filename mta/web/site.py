@@ -88,6 +88,14 @@ class Channel(HTTPChannel):
             self._limit.cancel()
         self._limit = None if seconds is None else self.site.reactor.callLater(seconds, self.cut_off)
 
+    def headerReceived(self, line: bytes) -> bool:
+        """A field of the header; False, and 400, where the request cannot be read with it."""
+        try:
+            return super().headerReceived(line)
+        except ValueError:  # a Content-Length of more digits than an int is made of
+            self._respondToBadRequestAndDisconnect()
+            return False
+
     def allContentReceived(self) -> None:
         self.within(TAKING)
         super().allContentReceived()
@@ -196,7 +204,7 @@ class Asked(Request):
         elif isinstance(body, Iterator):
             await self._read_out(body)
         else:
-            await self._listen(body)
+            await self._listen(call, body)
 
     async def _read_out(self, blocks: Blocks) -> None:
         flow = self._flow = Flow()
@@ -209,7 +217,7 @@ class Asked(Request):
             self._unregister()
             _let_go(blocks)
 
-    async def _listen(self, stream: Stream) -> None:
+    async def _listen(self, call: Call, stream: Stream) -> None:
         if self.site.streams >= STREAMS:
             self.setResponseCode(503)
             return
@@ -217,7 +225,7 @@ class Asked(Request):
         flow = self._flow = Flow()
         self.registerProducer(flow, True)
         self.channel.within(None)
-        listener = _Listener(self, flow)
+        listener = _Listener(self, flow, lambda: self.site.application.admission.is_known(call))
         try:
             stream.begin(listener.send)
             await flow.over
@@ -251,7 +259,9 @@ class Asked(Request):
 class _Listener:
     """Sends events as long as the client takes them, and a sign of life when there are none."""
 
-    def __init__(self, request: Asked, flow: "Flow") -> None:
+    def __init__(self, request: Asked, flow: "Flow", may_listen: Callable[[], bool]) -> None:
+        """may_listen: is asked now and then: a session ends, and so may a token."""
+        self._may_listen = may_listen
         self._request = request
         self._flow = flow
         self._reactor = request.site.reactor
@@ -283,6 +293,9 @@ class _Listener:
             self._request.write(octets)
 
     def _sign(self) -> None:
+        if not self._may_listen():
+            self._request.channel.cut_off()
+            return
         self.send(b": here\n\n")
         self._beat = self._reactor.callLater(HEARTBEAT, self._sign)
 

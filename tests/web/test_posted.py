@@ -149,3 +149,22 @@ def test_a_relay_that_breaks_off_is_no_success() -> None:
     theirs.close()
     with pytest.raises(OutOfOrder):
         submit(ours, "mx.example.org", letter())
+
+
+@pytest.mark.parametrize(
+    "odd", ["\r\nX: y", "\nX: y", "\rX: y", "\x0bX: y", "\x0c", "\x1c", "\x85", "\u2028", "\x00", "\x1b[31m"]
+)
+def test_nothing_in_a_header_controls(odd: str) -> None:
+    for name, value in {
+        "subject": f"s{odd}",
+        "from": f'"n{odd}" <ann@example.org>',
+        "to": [f'"n{odd}" <bob@example.net>'],
+        "reply_to": f"a{odd}@example.org",
+        "headers": {"X-A": f"v{odd}"},
+        "attachments": [{"filename": f"f{odd}", "type": "text/plain", "content": "YQ=="}],
+    }.items():
+        assert "control characters" in refuses({**PLAIN, name: value}), name
+
+
+def test_a_tab_may_stand_in_a_header() -> None:
+    assert compose({**PLAIN, "subject": "a\tb", "text": "a\x0cb"}).message["Subject"] == "a\tb"

@@ -214,3 +214,26 @@ def test_streams_have_a_bound(house: House) -> None:
     asked = [house.ask(f"GET /api/v1/events HTTP/1.1\r\n{HEAD}\r\n") for _ in range(site.STREAMS + 1)]
     house.web.clock.advance(0)
     assert [status(one) for one in asked] == [200] * site.STREAMS + [503]
+
+
+def test_who_may_not_ask_any_more_does_not_listen_either(house: House) -> None:
+    by_token, by_session = house.connect(), house.connect()
+    cookie = house.web.admission.sessions.begin(house.web.admission.token.generation())
+    for (protocol, _), shown in (
+        (by_token, f"Authorization: Bearer {TOKEN}"),
+        (by_session, f"Cookie: mta_session={cookie}"),
+    ):
+        protocol.dataReceived(f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n{shown}\r\n\r\n".encode())
+    house.web.clock.advance(site.HEARTBEAT)
+    assert not by_token[1].aborting and not by_session[1].aborting
+    house.web.admission.sessions.end(f"mta_session={cookie}")
+    house.web.clock.advance(site.HEARTBEAT)
+    assert not by_token[1].aborting and by_session[1].aborting
+    house.web.file.write_text(TOKEN[::-1])
+    house.web.clock.advance(site.HEARTBEAT)
+    assert by_token[1].aborting
+
+
+def test_a_length_of_too_many_digits_is_a_bad_request(house: House) -> None:
+    transport = house.ask(f"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {'9' * 8000}\r\n\r\n")
+    assert (status(transport), transport.disconnecting) == (400, True)
