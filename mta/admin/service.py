@@ -59,6 +59,7 @@ class Admin(Service):
         self._looking = LoopingCall(look)
         self._looking.clock = reactor
         self._adviser = Adviser(config, reactor.seconds)
+        self._events = events.Events(running, reactor.seconds)  # one, whatever is reloaded: it has those who listen
         self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
         self.site = Site(reactor, self._application(config), self._threads, log)
 
@@ -82,7 +83,7 @@ class Admin(Service):
             *api.routes(asking),
             *sending.routes(running, self._threads, config.hostname, config.limits.message_size),
             *advice.routes(self._adviser, self._errands),
-            *events.routes(events.Events(running, self._reactor.seconds)),
+            *events.routes(self._events),
         ]
         return [*health.routes(running), *metrics.routes(running, asking), *rows, openapi.route(rows)]
 

@@ -1,0 +1,55 @@
+"""The admin address over a reload: what was under way goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from test_site import HEAD, Transport
+from twisted.internet.testing import MemoryReactorClock
+from web_ground import TOKEN, Running
+
+from mta.admin.pages import Seen
+from mta.admin.service import Admin
+from mta.config.load import load
+from mta.web.console.watch import Watch
+from mta.web.site import HEARTBEAT
+
+
+class Relay(Running):
+    """Remembers who wants to be told of events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.take: Callable[[dict[str, Any]], None] | None = None
+
+    def listen(self, take: Callable[[dict[str, Any]], None] | None) -> None:
+        self.take = take
+
+
+def test_who_listens_to_events_goes_on_listening(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    file = tmp_path / "mta.yml"
+    file.write_text("spool: spool\nlisten: [{address: 127.0.0.1:0}]\nadmin: {listen: 127.0.0.1:0, token_file: token}\n")
+    config, relay, reactor = load(file), Relay(), MemoryReactorClock()
+    admin = Admin(config, reactor, relay, lambda *_, **__: None, Seen(Watch(), lambda _: None, lambda: None))
+
+    def listener() -> tuple[Any, Transport]:
+        protocol, transport = admin.site.buildProtocol(None), Transport()
+        assert protocol is not None
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"GET /api/v1/events HTTP/1.1\r\n{HEAD}\r\n".encode())
+        reactor.advance(HEARTBEAT)
+        return protocol, transport
+
+    first, heard = listener()
+    admin.adopt(config)
+    second, heard_later = listener()
+    assert relay.take is not None
+    relay.take({"event": "delivered", "id": "A"})
+    assert '"id": "A"' in heard.value().decode() and '"id": "A"' in heard_later.value().decode()
+    second.connectionLost(None)
+    assert relay.take is not None
+    relay.take({"event": "delivered", "id": "B"})
+    assert '"id": "B"' in heard.value().decode()
+    first.connectionLost(None)
+    assert relay.take is None
