@@ -1,8 +1,8 @@
 """Impostors: who listens where the relay should. Ports from 1024 up are anybody's while the relay is down, and whoever
 takes its port would be given everybody's mail.
 
-Linux tells whose a listening socket is (proc(5), /proc/net/tcp): it must be root's, our own, or that of the user whose
-the spool is.
+Linux tells whose a listening socket is (proc(5), /proc/net/tcp), the file system whose a Unix socket is: it must be
+root's, our own, or that of the user whose the spool is.
 """
 
 import os
@@ -20,17 +20,16 @@ _LISTENING: Final = "0A"
 
 
 def is_impostor(place: Place, spools: Iterable[Path], tables: Iterable[Path] = TABLES) -> bool:
-    """Does somebody else listen at a place? Unix sockets are where only their owner can have put them."""
-    if place.path:
-        return False
+    """Does somebody else listen at a place? A Unix socket is a file of its listener's, in a folder of whoever's."""
+    listeners = _owners([Path(place.path)]) if place.path else _listeners(place, tables)
     trusted = {0, os.geteuid(), *_owners(spools)}
-    return not trusted.issuperset(_listeners(place, tables))
+    return not trusted.issuperset(listeners)
 
 
-def _owners(spools: Iterable[Path]) -> Iterator[int]:
-    for spool in spools:
+def _owners(files: Iterable[Path]) -> Iterator[int]:
+    for file in files:
         try:
-            yield spool.stat().st_uid
+            yield file.stat().st_uid
         except OSError:
             continue
 

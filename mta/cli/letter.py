@@ -123,6 +123,8 @@ def _checked(address: str, where: str) -> str:
         mailbox = parse_mailbox(address if is_whole else f"{address}@localhost", utf8=True)
     except AddressError as error:
         raise Unfit(f"{where}: {_shown(address)} is not an address: {error.reason}") from None
+    except UnicodeEncodeError:  # a word of the command line with octets that are none
+        raise Unfit(f"{where}: {_shown(address)} is not UTF-8") from None
     return str(mailbox) if is_whole else mailbox.local
 
 

@@ -19,7 +19,7 @@ import click
 from mta.cli.common import NotDone
 from mta.cli.impostors import is_impostor
 from mta.cli.letter import Letter, Unfit, addresses_in
-from mta.cli.sendmail_words import ALIASES, LISTING, SESSION, Words, WrongWords, read_words
+from mta.cli.sendmail_words import ALIASES, LISTING, MAIL, SESSION, Words, WrongWords, read_words
 from mta.cli.submitting import Submitted, submit
 from mta.cli.whereabouts import NoConfiguration, Whereabouts, find_relay
 from mta.message.printable import printable
@@ -78,6 +78,8 @@ def run(words: Sequence[str], name: str = "sendmail") -> int:
     """Do what a command line says; the exit status, after a sentence on standard error where it is not 0."""
     try:
         asked = read_words(words, name)
+        if sys.stdin is None and asked.mode in (MAIL, SESSION):
+            return _say("standard input is closed, so there is no message", os.EX_NOINPUT)
         if asked.mode == ALIASES:
             return os.EX_OK  # the directory is read anew by the relay itself
         if asked.mode == LISTING:

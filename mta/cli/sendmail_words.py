@@ -105,7 +105,7 @@ def _take(asked: Words, letter: str, word: str) -> None:
     elif letter == "R":
         asked.ret = _ret(word)
     elif letter == "V":
-        asked.envid = word
+        asked.envid = _envid(word)
 
 
 def _notify(word: str) -> str:
@@ -122,6 +122,13 @@ def _ret(word: str) -> str:
     if wanted not in ("FULL", "HDRS"):
         raise WrongWords(f"-R takes full or hdrs, and not {word}")
     return wanted
+
+
+def _envid(word: str) -> str:
+    """An envelope identifier (RFC 3461 4.4)."""
+    if not (word.isascii() and word.isprintable()):
+        raise WrongWords(f"-V takes printable ASCII, and not {word!r}")
+    return word
 
 
 def _next(rest: Iterator[str], option: str) -> str:

@@ -114,9 +114,8 @@ class DropFolder:
                 if entry.name in passed_over:
                     continue
                 if not (entry.is_file(follow_symlinks=False) and (_WHOLE.fullmatch(entry.name) or _is_begun(entry))):
-                    strange.append(entry.name)
-                    if len(strange) > MOST_ASIDE:
-                        break
+                    if len(strange) <= MOST_ASIDE:  # there may be any number of them, and mail behind them
+                        strange.append(entry.name)
                 elif entry.name.startswith("mail-"):
                     with suppress(FileNotFoundError):
                         found = entry.stat(follow_symlinks=False)

@@ -188,6 +188,27 @@ def test_over_a_unix_socket(ground: Ground, tmp_path: Path) -> None:
     assert len(one.contents) == 1
 
 
+def test_a_socket_that_is_anothers_file_is_given_nothing(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, path = Toy(), tmp_path / "socket"
+    ground.places = (one.at(path),)
+    whose = {path: 54321}
+    stat = Path.stat
+
+    def of_another(self: Path, **follow: bool) -> os.stat_result:
+        found = stat(self, **follow)
+        return os.stat_result([*found[:4], whose.get(self, found.st_uid), *found[5:10]])
+
+    monkeypatch.setattr(impostors.Path, "stat", of_another)
+    with one.running():
+        assert "another user listens there" in ground.send("-v", "c@d.test")
+        assert (one.contents, len(ground.left)) == ([], 1)
+        whose.clear()
+        ground.send("c@d.test")
+    assert len(one.contents) == 1
+
+
 @pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "implicit"])
 def test_where_the_listener_wants_tls_it_is_used(ground: Ground, implicit: bool) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -275,6 +296,10 @@ def test_on_a_full_disk_it_is_for_later(ground: Ground, monkeypatch: pytest.Monk
         (["-t"], b"To: \xff@b.test\n\n", os.EX_DATAERR),
         (["a@b.test\r\nRCPT TO:<eve@d.test>"], TEXT, os.EX_DATAERR),
         (["-f", "a@b.test>\r\nRCPT TO:<eve@d.test", "c@d.test"], TEXT, os.EX_DATAERR),
+        (["\udcff@d.test"], TEXT, os.EX_DATAERR),
+        (["-f", "\udcff", "c@d.test"], TEXT, os.EX_DATAERR),
+        (["-V", "\udcff", "c@d.test"], TEXT, os.EX_USAGE),
+        (["-V", "a\r\nb", "c@d.test"], TEXT, os.EX_USAGE),
     ],
 )
 def test_what_makes_no_sense_is_said_and_nothing_sent(
@@ -282,6 +307,15 @@ def test_what_makes_no_sense_is_said_and_nothing_sent(
 ) -> None:
     assert ground.send(*words, text=text, status=status).startswith("sendmail: ")
     assert (toy.heard, ground.left) == ([], [])
+
+
+@pytest.mark.parametrize("words", [["c@d.test"], ["-t"], ["-bs"]])
+def test_with_standard_input_closed_there_is_no_message(
+    ground: Ground, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert sendmail.run(words) == os.EX_NOINPUT
+    assert "standard input is closed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["-bi"], ["-I"], ["-q"], ["-q15m"]])

@@ -299,6 +299,16 @@ def test_what_is_put_aside_has_a_bound(ground: DropGround) -> None:
     assert len(ground.kept_aside) == MOST_ASIDE
 
 
+def test_mail_is_found_behind_any_number_of_other_things(ground: DropGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground.wait()
+    monkeypatch.setattr(drop, "MOST_ASIDE", 2)
+    for number in range(30):
+        (ground.drop / f"folder{number}" / "inside").mkdir(parents=True)
+        ground.leave(f"{number}@there.test")
+    found = drop.DropFolder(ground.drop.parent).look()
+    assert (len(found.names), len(found.strange), found.more) == (30, 3, True)
+
+
 def test_names_that_are_passed_over_are_not_remembered_without_end(ground: DropGround) -> None:
     ground.dropping._waiting = {str(number): float("inf") for number in range(MOST_REMEMBERED + 1)}
     ground.leave("bob@there.test")
