@@ -40,7 +40,7 @@ def print_lines(lines: Sequence[Line]) -> None:
 
 def on_terminal() -> bool:
     """Does standard output go to a terminal?"""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()  # it may be closed
 
 
 def _print_wrapped(lines: Sequence[Line]) -> None:

@@ -59,6 +59,51 @@ def test_a_script_is_one_that_debians_shell_can_read(script: str) -> None:
     assert (DEBIAN / script).read_text().startswith("#!/bin/sh\n")
 
 
+@pytest.mark.parametrize("left", ["", "queued", "dropped", "aside"])
+def test_a_purge_asks_where_there_is_mail_whatever_is_configured_by_then(tmp_path: Path, left: str) -> None:
+    """The script, with other folders than the system's, and a configuration whose queue is elsewhere."""
+    home, program = tmp_path / "lib", tmp_path / "bin" / "mta"
+    (home / "spool").mkdir(parents=True)
+    (tmp_path / "mta.yml").write_text("spool: elsewhere\n")
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from mta.cli import main; main()" "$@"\n')
+    program.chmod(0o755)
+    if left == "queued":
+        _queue_a_message(tmp_path, home / "spool")
+    elif left:
+        (home / "spool" / left.replace("dropped", "drop")).mkdir()
+        (home / "spool" / left.replace("dropped", "drop") / "mail-0").touch()
+    script = (DEBIAN / "prerm").read_text().replace("/var/lib/mta", str(home)).replace("/etc/mta", str(tmp_path))
+    script = script.replace("/usr/lib/mta", str(tmp_path / "nowhere")).replace(
+        "/run/systemd", str(tmp_path / "nowhere")
+    )
+    (tmp_path / "nowhere").mkdir()
+    (tmp_path / "prerm").write_text(script)
+    run("sh", tmp_path / "prerm", "remove", PATH=f"{program.parent}:{os.environ['PATH']}")
+    assert (home / "removed-empty").exists() == (left == "")
+
+
+def _queue_a_message(folder: Path, spool: Path) -> None:
+    port, hop = free_port(), free_port()
+    file = folder / "filling.yml"
+    file.write_text(
+        f"spool: {spool}\nlisten: [{{address: 127.0.0.1:{port}}}]\nrelay: {{networks: [127.0.0.1/32]}}\n"
+        f'routes: [{{to: "*", via: "smtp://127.0.0.1:{hop}"}}]\n'
+    )
+    code = "from mta.cli import main; main()"
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen((sys.executable, "-c", code, "start", "--config", file), stdout=log, stderr=log) as relay,
+    ):
+        try:
+            wait_until(lambda: listens(port) or relay.poll() is not None, folder / "log")
+            with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+                client.sendmail("a@example.org", ["b@example.net"], "Subject: x\r\n\r\nbody\r\n")
+        finally:
+            relay.terminate()
+            relay.wait(30)
+
+
 def test_its_configuration_is_good_and_serves_this_machine_alone(tmp_path: Path) -> None:
     text = (DEBIAN / "mta.yml").read_text(encoding="utf-8")
     (tmp_path / "mta.yml").write_text(text)
