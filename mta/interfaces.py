@@ -258,7 +258,7 @@ class IHanded(Interface):
     uid: int = Attribute("whose it is, by number")
     user: str = Attribute("whose it is, by a name that can stand anywhere")
     size: int = Attribute("octets")
-    changed: float = Attribute("when it was written, in seconds since 1970")
+    changed: float = Attribute("when it was left, in seconds since 1970")
 
     def read(octets: int) -> bytes:
         """The next octets, up to so many; b"" at its end. Raises `NotMail` where it has been changed meanwhile."""

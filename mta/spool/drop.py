@@ -59,7 +59,7 @@ class Handed:
         self.uid = found.st_uid
         self.user = user_name(found.st_uid)
         self.size = found.st_size
-        self.changed = found.st_mtime
+        self.changed = found.st_ctime  # its user can set the other times as he likes
 
     def read(self, octets: int) -> bytes:
         """As in `IHanded`."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cli_ground import Ground, run
 
+from mta.cli.program import program
 from mta.cli.queue import STATES
 from mta.operating.words import size, span
 
@@ -276,3 +277,11 @@ def test_spans(seconds: float, text: str) -> None:
 )
 def test_sizes(octets: int, text: str) -> None:
     assert size(octets) == text
+
+
+def test_with_standard_output_closed_there_is_nothing_to_print_on(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.add("bob@there.test")
+    monkeypatch.setattr("sys.stdout", None)
+    program(["queue", "--config", str(ground.file)], "mta", standalone_mode=False)

@@ -118,8 +118,11 @@ def test_far_too_much_is_not_read_to_its_end(ground: DropGround) -> None:
     assert ground.kept_aside == [path.name]
 
 
-def test_who_is_refused_for_now_is_waited_for_and_then_returned(ground: DropGround) -> None:
+@pytest.mark.parametrize("dated", [0, 2**33], ids=["when it was left", "in the future"])
+def test_who_is_refused_for_now_is_waited_for_and_then_returned(ground: DropGround, dated: int) -> None:
     name = ground.leave("bob@there.test", "x@busy.test")
+    if dated:
+        os.utime(ground.drop / name, (dated, dated))
     ground.wait()
     assert (ground.kept, ground.names) == ([], [name])
     ground.wait(PAUSE)
