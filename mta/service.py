@@ -30,6 +30,7 @@ from mta.transports.pool import Pool
 from mta.wiring.changes import kept_listeners
 from mta.wiring.decisions import Decisions
 from mta.wiring.heartbeat import Heartbeat
+from mta.wiring.hooks import Webhooks
 from mta.wiring.inward import Certificates, Inward, hosts_at, make_inward, unwanted_sockets, way_to_listen
 from mta.wiring.lasting import Lasting
 from mta.wiring.onward import Onward, make_onward
@@ -108,6 +109,8 @@ class Relay(MultiService):
         self._renewal.clock = self._tickets.clock = reactor
         self._former_logins, self._former_resolvers = Retired(reactor), Retired(reactor)
         self._is_stopping = False
+        self._webhooks = Webhooks(ground, self.log.event, self.measures)
+        self._webhooks.prepare(config)
         self._heartbeat = Heartbeat(reactor, ground.systemd, self.spool.next_deadline, self._status)
         self.reloading = Reloading(
             lasting.in_thread, self.log.event, lambda: self.config, self._take, ground.systemd.tell_reload
@@ -138,6 +141,7 @@ class Relay(MultiService):
         self.measures.cells[UNKNOWN] += recovered.unknown
         for destination, pause in recovered.pauses:
             self.manager.take_up(destination, pause)
+        self._webhooks.start(self.spool.outbox, self.config)
         self.manager.start()
         if not self._ground.place.number:  # of several, one says so
             for warning in recovered.unwise:
@@ -182,6 +186,7 @@ class Relay(MultiService):
         # Those who check logins at once, since the door waits for clients who log in.
         ends: list[Deferred[Any]] = [self.door.close(GRACE), self.manager.stop(GRACE), self._former_logins.stop()]
         ends.append(Deferred.fromCoroutine(self._dropping.stop()))
+        ends.append(Deferred.fromCoroutine(self._webhooks.stop(FAREWELL)))
         if self._inward.authentication is not None:
             ends.append(self._inward.authentication.stop())
         await gatherResults(ends)
@@ -213,6 +218,7 @@ class Relay(MultiService):
         decisions = Decisions.by(config)
         onward = make_onward(config, decisions, self._lasting, self._onward)
         inward = make_inward(config, decisions, self._lasting, self.manager, self._inward)
+        self._webhooks.prepare(config)
         listeners, new = [], []
         kept = kept_listeners([one.name for one in self._listeners], [str(one.address) for one in config.listen])
         for number, old in enumerate(kept):
@@ -241,6 +247,7 @@ class Relay(MultiService):
             listener.adopt(change.inward.house, *treatment)
         self._dropping.adopt(change.inward.house, change.inward.within[0])
         self._within.adopt(change.inward.house, change.inward.within[1])
+        self._webhooks.adopt(self.config)
         for listener in listeners:
             if listener not in change.listeners:
                 listener.close()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from mta.config.directory_dangers import directory_dangers
 from mta.config.document import Key
@@ -44,6 +45,7 @@ def dangers(config: Config, descriptors: int | None = None) -> list[Problem]:
         *_about_logins(config),
         *_about_secrets(config),
         *_about_admin(config),
+        *_about_webhooks(config),
     ]
     in_directory = sorted(directory_dangers(config), key=lambda problem: problem.line)
     return [*sorted(found, key=lambda problem: problem.line), *in_directory]
@@ -226,6 +228,8 @@ def _about_secrets(config: Config) -> Iterator[Problem]:
     secrets.append((("tls", "key"), config.tls.key, "the private key"))
     secrets += [(("tls", "names", name, "key"), one.key, "the private key") for name, one in config.tls.names.items()]
     secrets.append((("admin", "token_file"), config.admin.token_file, "the token of the console"))
+    for number, webhook in enumerate(config.webhooks):
+        secrets.append((("webhooks", number, "secret_file"), webhook.secret_file, "the secret of a webhook"))
     for key, path, what in secrets:
         if path is not None and _is_open_to_others(path):
             yield config.problem(key, f"everybody on this machine can read {what} in {path}; say chmod o-rwx {path}")
@@ -240,6 +244,30 @@ def _about_admin(config: Config) -> Iterator[Problem]:
         f"{address} can be reached from other machines and has no TLS, so the token and what is shown can be read on "
         "the way; use 127.0.0.1, and a web server with TLS or ssh -L before it",
     )
+
+
+def _about_webhooks(config: Config) -> Iterator[Problem]:
+    for number, webhook in enumerate(config.webhooks):
+        parts = urlsplit(webhook.url)
+        if parts.scheme == "http" and not _is_here(parts.hostname or ""):
+            yield config.problem(
+                ("webhooks", number, "url"),
+                f"who sends mail to whom goes to {parts.hostname} in the clear, and can be read on the way; use https",
+            )
+        if webhook.secret_file is None:
+            yield config.problem(
+                ("webhooks", number),
+                "signs nothing, so whoever knows the URL can tell its receiver anything; name a secret_file, with a "
+                "secret as `openssl rand -hex 32` makes one, and have the receiver check X-Mta-Signature",
+            )
+
+
+def _is_here(host: str) -> bool:
+    """Does it stay on this machine?"""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_open_to_others(path: Path) -> bool:

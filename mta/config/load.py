@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mta.config import rules
 from mta.config.accounts import read_accounts
 from mta.config.directory import DirectoryFile, directory_in, directory_text
-from mta.config.document import Document
+from mta.config.document import Document, Key
 from mta.config.model import Config
 from mta.config.problems import ConfigError, Problem, problems_of, refuse, second_keys
 from mta.config.reading import mapping_in, read_password, read_text, read_token
@@ -70,8 +70,11 @@ def load_again(sources: Sources) -> Config:
 
 
 def check_files(config: Config) -> None:
-    """Read the other files that logins need: passwords, accounts, the token. Raises `ConfigError` with all mistakes."""
-    problems = [*_unreadable_passwords(config), *_unreadable_token(config)]
+    """Read the other files that are needed: passwords, accounts, the token, secrets.
+
+    Raises `ConfigError` with all mistakes.
+    """
+    problems = [*_unreadable_passwords(config), *_unreadable_tokens(config)]
     if config.accounts is not None and config.accounts.file is not None:
         try:
             read_accounts(config.accounts.file)
@@ -105,13 +108,15 @@ def _unreadable_passwords(config: Config) -> Iterator[Problem]:
                 yield config.problem(("logins", name, "password_file"), f"{entry.password_file} {error}")
 
 
-def _unreadable_token(config: Config) -> Iterator[Problem]:
-    file = config.admin.token_file
-    if file is not None:
-        try:
-            read_token(file)
-        except ValueError as error:
-            yield config.problem(("admin", "token_file"), f"{file} {error}")
+def _unreadable_tokens(config: Config) -> Iterator[Problem]:
+    files: list[tuple[Key, Path | None, str]] = [(("admin", "token_file"), config.admin.token_file, "token")]
+    files += [(("webhooks", n, "secret_file"), one.secret_file, "secret") for n, one in enumerate(config.webhooks)]
+    for key, file, what in files:
+        if file is not None:
+            try:
+                read_token(file, what)
+            except ValueError as error:
+                yield config.problem(key, f"{file} {error}")
 
 
 def _with_directory(sources: Sources, document: Document) -> tuple[Sources, DirectoryFile]:

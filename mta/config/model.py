@@ -55,6 +55,11 @@ Networks = tuple[Annotated[Network, PlainValidator(parse_network)], ...]
 To = Annotated[Pattern, PlainValidator(rules.text(rules.recipient_pattern, 'a domain, an address or "*"'))]
 From = Annotated[Pattern, PlainValidator(rules.text(Pattern.parse, 'an address, a domain, "*@domain", "*" or "<>"'))]
 
+WebhookEvent = Literal[
+    "received", "delivered", "deferred", "bounced", "discarded", "expanded", "dropped", "held", "released", "retried",
+    "unknown", "notice", "ended",
+]  # fmt: skip
+
 
 class Section(BaseModel):
     """A mapping of the configuration."""
@@ -267,9 +272,15 @@ class Admin(Section):
 class Webhook(Section):
     """One entry of `webhooks`: who is told of events."""
 
-    url: str = Field(description="Where to post to.")
-    secret_file: File | None = Field(default=None, description="A file that holds the secret to sign with.")
-    events: tuple[str, ...] = Field(default=(), description="The events to tell of.")
+    url: Annotated[str, PlainValidator(rules.webhook_url)] = Field(
+        description="Where to post to: https://HOST[:PORT]/PATH, or http:// for a host nearby."
+    )
+    secret_file: File | None = Field(
+        default=None, description="A file that holds the secret to sign with, read again when it changes."
+    )
+    events: tuple[WebhookEvent, ...] = Field(
+        default=(), description="The events to tell of; none for all that end or delay mail."
+    )
 
 
 class Log(Section):
@@ -314,8 +325,8 @@ class Config(Section):
     dns: Dns = Field(default=Dns(), description="How the DNS is asked.")
     limits: Limits = Field(default=Limits(), description="Bounds on what comes in.")
     admin: Admin = Field(default=Admin(), description="The console and metrics.")
-    webhooks: Annotated[tuple[Webhook, ...], only((), lacking="webhooks")] = Field(
-        default=(), description="Who is told of events."
+    webhooks: Annotated[tuple[Webhook, ...], AfterValidator(rules.each_url_once)] = Field(
+        default=(), description="Who is told of events, by HTTP."
     )
     log: Log = Field(default=Log(), description="How events are written down.")
 

@@ -64,12 +64,15 @@ def read_password(path: Path) -> str:
     return text
 
 
-def read_token(path: Path) -> str:
-    """The token that a file holds on its only line. Raises `ValueError` with what is wrong, for people."""
+def read_token(path: Path, what: str = "token") -> str:
+    """The token that a file holds on its only line, or something of the kind, which is named for people.
+
+    Raises `ValueError` with what is wrong.
+    """
     try:
         token = read_password(path)
     except ValueError as error:
-        raise ValueError(str(error).replace("password", "token")) from None
+        raise ValueError(str(error).replace("password", what)) from None
     if len(token) < SHORTEST_TOKEN or not token.isascii() or " " in token:
         raise ValueError(
             f"must hold at least {SHORTEST_TOKEN} characters of ASCII without spaces; openssl rand -hex 32 makes some"

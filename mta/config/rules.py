@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
@@ -45,9 +46,17 @@ class _HasName(Protocol):
     def name(self) -> str | None: ...
 
 
+class _HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 Parsed = TypeVar("Parsed")
 Listens = TypeVar("Listens", bound=_HasAddress)
 Named = TypeVar("Named", bound=_HasName)
+Posts = TypeVar("Posts", bound=_HasUrl)
+
+LONGEST_URL: Final = 2000  # characters
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,12 @@ def each_name_once(routes: tuple[Named, ...]) -> tuple[Named, ...]:
     return routes
 
 
+def each_url_once(webhooks: tuple[Posts, ...]) -> tuple[Posts, ...]:
+    """What a webhook has not been told yet is kept by its URL."""
+    _each_once("url", [webhook.url for webhook in webhooks])
+    return webhooks
+
+
 def _each_once(key: str, values: Sequence[str | None]) -> None:
     first: dict[str, int] = {}
     found: list[tuple[Key, str]] = []
@@ -249,6 +264,28 @@ def admin_address(value: object, info: ValidationInfo) -> SocketAddress:
     if address.systemd:
         raise ValueError("must be HOST:PORT or unix:PATH; sockets from systemd are for listeners of mail")
     return address
+
+
+def webhook_url(value: object) -> str:
+    """Where events are posted to."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a URL, as https://example.org/mail-events")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be ASCII without spaces; write other characters of a path as %C3%A9, of a host as xn--…")
+    if len(value) > LONGEST_URL:
+        raise ValueError(f"is longer than {LONGEST_URL} characters")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("must begin with https://HOST or http://HOST, as https://example.org/mail-events")
+    if "@" in parts.netloc:
+        raise ValueError("must name no user or password; who posts is shown by the signature, see secret_file")
+    if "#" in value:
+        raise ValueError("must have no #fragment, which is never sent")
+    return value
 
 
 def via(value: object, info: ValidationInfo) -> Hop | Reply:

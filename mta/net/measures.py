@@ -76,6 +76,7 @@ DNS_ASKED: Final = _row.one()
 DNS_KNOWN: Final = _row.one()
 WRITING: Final = _row.one()  # seconds for which the present write has been under way
 NO_ROOM: Final = _row.one()  # 1: the disk is too full for mail
+HOOK_WAITING: Final = _row.one()  # events that webhooks have not been told yet
 NOTED: Final = _row.one()  # when all this was written down last, in seconds since 1970; 0 for never
 GAUGES: Final = _row.size
 # What has happened.
@@ -91,6 +92,9 @@ DEFERRED: Final = _row.one(len(CLASSES))
 FAILED: Final = _row.one(len(CLASSES))
 HELD: Final = _row.one()
 UNKNOWN: Final = _row.one()  # claims whose last result is not known
+HOOK_TOLD: Final = _row.one()  # events that webhooks have taken
+HOOK_FAILED: Final = _row.one()  # posts that they have not
+HOOK_DROPPED: Final = _row.one()  # events that they are told no more
 TLS_IN: Final = _row.one(len(VERSIONS))
 TLS_OUT: Final = _row.one(len(VERSIONS))
 ACCEPTING: Final = _row.times(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)

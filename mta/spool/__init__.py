@@ -19,6 +19,8 @@
     an operator's verb has returned         what it changed, or the wish   the same; a wish is granted at once, since
                                             on what is being tried         the try has ended
     clean stop                              claims are put back            nothing is unknown
+    a webhook has taken an event            it is not owed any more, or    in the latter case it is told
+                                            still is                       twice
     moved from a file that is left over     in the old file, in both, or   it is in one of them, as it was
                                             in the new one
 
@@ -29,5 +31,6 @@ at a `pace` that lets others commit, `wishes` what an operator asks for during a
 writes the large ones, `duplicate` copies mail for trying things out, `adoption` moves what workers have left that there
 are no more, `database` opens, checks and upgrades files, `folder` says where they are, `custody` that nobody else can
 change them, `disk` is what is asked of a file system, `drop` is where users leave mail while nobody is there to take
-it, `memory` is the twin with `memory_rows`.
+it, `owing` writes what webhooks are to be told and `outbox` hands it to who tells them, `memory` is the twin with
+`memory_rows` and `memory_outbox`.
 """

@@ -29,7 +29,7 @@ from mta.spool.writer import Writer
 
 BATCH = 100  # messages that are moved at once, at most
 OCTETS = 1024 * 1024  # of their bodies, at most, but for a single one
-STORIES = 250  # timelines likewise
+STORIES = 250  # timelines, and what webhooks are owed, likewise
 REST = 0.03  # seconds between two batches, for the worker's own work
 AGAIN = 10.0  # seconds until it is tried again where a batch could not be moved
 
@@ -48,10 +48,16 @@ READ_DESTINATION = "SELECT name, paused_until, failures, last_reply FROM destina
 ADD_DESTINATION = """
     INSERT OR IGNORE INTO destination (name, next_due, paused_until, failures, last_reply) VALUES (?, NULL, ?, ?, ?)
 """
+READ_OWED = "SELECT id, url, message, sender, destination, event FROM owed ORDER BY id LIMIT ?"
+ADD_OWED = "INSERT OR IGNORE INTO owed (id, url, message, sender, destination, event) VALUES (?, ?, ?, ?, ?, ?)"
+REMOVE_OWED = "DELETE FROM owed WHERE id = ?"
 READ_STORIES = "SELECT message, received, ended, sender, result, events FROM timeline ORDER BY message LIMIT ?"
 ADD_STORY = "INSERT INTO timeline (message, received, ended, sender, result, events) VALUES (?, ?, ?, ?, ?, ?)"
 IS_TAKEN = "SELECT EXISTS (SELECT 1 FROM delivery WHERE id = ?)"
-IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM message) AND NOT EXISTS (SELECT 1 FROM timeline)"
+IS_EMPTY = """
+    SELECT NOT EXISTS (SELECT 1 FROM message) AND NOT EXISTS (SELECT 1 FROM timeline)
+        AND NOT EXISTS (SELECT 1 FROM owed)
+"""
 
 Answer = TypeVar("Answer")
 
@@ -59,17 +65,19 @@ _log = Logger()
 
 
 class _Batch(NamedTuple):
-    """What is moved at once: rows. A message comes with its deliveries and events, a story with its events."""
+    """What is moved at once: rows. A message comes with its deliveries and events, a story with its events, and when
+    all of these have been moved comes what webhooks are owed."""
 
     messages: Sequence[Row]
     deliveries: Sequence[Row]
     events: Sequence[Row]
     destinations: Sequence[Row]
     stories: Sequence[Row]
+    owed: Sequence[Row]
 
     @property
     def is_empty(self) -> bool:
-        return not self.messages and not self.stories
+        return not self.messages and not self.stories and not self.owed
 
 
 class Leftover:
@@ -160,6 +168,7 @@ class Leftover:
             self._each(READ_EVENTS, [*ids, *(row[0] for row in stories)]),
             self._each(READ_DESTINATION, dict.fromkeys(row[2] for row in deliveries)),
             stories,
+            [] if ids or stories else self._store.rows(READ_OWED, (STORIES,)),
         )
 
     def _each(self, query: str, keys: Iterable[int | str]) -> list[Row]:
@@ -178,6 +187,7 @@ class Leftover:
         """Remove what was copied."""
         for row in (*batch.messages, *batch.stories):
             unkeep(self._store, row[0])
+        self._store.db.executemany(REMOVE_OWED, [row[:1] for row in batch.owed])
 
     def _clean(self, batch: _Batch) -> None:
         for row in batch.messages:
@@ -314,6 +324,7 @@ def _copy(batch: _Batch, target: Store) -> list[int]:
             target.stale[destination] = None
     target.db.executemany(ADD_STORY, stories)
     target.db.executemany(ADD_EVENT, [row for row in batch.events if row[0] not in known])
+    target.db.executemany(ADD_OWED, batch.owed)  # after a crash it is told twice, at most
     return [row[0] for row in (*messages, *stories)]
 
 

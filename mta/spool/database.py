@@ -34,6 +34,7 @@ ENDS = (  # of tables and indexes: damage to what is common to all of them shows
     "SELECT * FROM destination WHERE next_due IN ((SELECT min(next_due) FROM destination), NULL) LIMIT 1",
     "SELECT * FROM timeline WHERE ended = (SELECT min(ended) FROM timeline) LIMIT 1",  # many may have ended together
     "SELECT * FROM timeline WHERE ended = (SELECT max(ended) FROM timeline) LIMIT 1",
+    "SELECT * FROM owed WHERE id IN ((SELECT min(id) FROM owed), (SELECT max(id) FROM owed))",
     "SELECT * FROM event WHERE id IN ((SELECT min(id) FROM event), (SELECT max(id) FROM event))",
 )
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from mta.interfaces import Claim, NewDelivery, NewMessage
 from mta.message.envelope import Envelope, Recipient, recipients_to_json
 from mta.message.timeline import Event, events_to_json
+from mta.spool.owing import owe
 from mta.spool.store import Store
 
 ENDS = ("delivered", "failed", "discarded", "expanded", "dropped")  # the events that end a recipient
@@ -69,6 +70,8 @@ def keep(store: Store, kept: Kept) -> list[Claim]:
         key = (number, kept.id, one.destination, state, envelope.priority)
         paths = (envelope.sender, recipients_to_json(one.recipients), one.reverse_path)
         store.db.execute(ADD_DELIVERY, (*key, one.due, one.deadline, one.eager, *paths))
+    if store.hooks:
+        owe(store, kept.id, kept.events, envelope.sender)
     if not kept.deliveries:
         tell(store, kept.id, envelope.received, ())
     return claims
@@ -92,16 +95,24 @@ def unkeep(store: Store, message: int) -> None:
     store.db.execute(REMOVE_TIMELINE, (message,))
 
 
-def tell(store: Store, message: int, at: float, events: Sequence[Event]) -> None:
-    """Add to a message's timeline. When none of its deliveries is left this is its end, and the message goes."""
+def tell(store: Store, message: int, at: float, events: Sequence[Event], destination: str = "") -> None:
+    """Add to a message's timeline. When none of its deliveries is left this is its end, and the message goes.
+
+    destination: of the delivery that it is about.
+    """
     ends = _ends(events)
     gone = store.row(REMOVE_IF_DONE, (message,))
     if gone is None:
         if events:
             store.db.execute(ADD_EVENT, (message, _words(ends), events_to_json(events)))
+            if store.hooks:
+                owe(store, message, events, None, destination)
         return
     received, size, file, sender, begun, has_more = gone
-    told = events_to_json((*events, Event(at, "ended", {})))
+    events = (*events, Event(at, "ended", {}))
+    told = events_to_json(events)
+    if store.hooks:
+        owe(store, message, events, sender, destination)
     if has_more:
         store.db.execute(ADD_EVENT, (message, _words(ends), told))
         for (words,) in store.rows(ENDS_SO_FAR, (message,)):

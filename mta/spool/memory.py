@@ -30,6 +30,7 @@ from mta.spool import wishes
 from mta.spool.content import Octets
 from mta.spool.history import PURGE, Story
 from mta.spool.keeping import ENDS, addresses
+from mta.spool.memory_outbox import MemoryOutbox
 from mta.spool.memory_rows import Delivery, Message
 from mta.spool.rushing import Target, is_held_back
 
@@ -73,7 +74,7 @@ class MemorySpool:
 
     is_full: set it, and everything new is refused with `SpoolFull`. messages: what has something left to do, by id.
     pauses: what was last heard of the destinations that something waits for, or that are paused. gone: the stories of
-    messages that have ended.
+    messages that have ended. outbox: what webhooks are owed.
     """
 
     def __init__(self, now: Callable[[], float], reactor: IReactorTime | None = None, *, worker: int = 0) -> None:
@@ -87,6 +88,7 @@ class MemorySpool:
         self._ids = QueueIds(worker)
         self._delivery_ids = QueueIds(worker)
         self._changed = False
+        self.outbox = MemoryOutbox(self._ask, now)
 
     def start(self, pauses: int = 0) -> Recovered:
         """As in `ISpool`."""
@@ -247,6 +249,7 @@ class MemorySpool:
             message.deliveries[number] = one
             if new.eager:
                 claims.append(self._claim(message, one)._replace(last_reply="", paused_until=0.0, failures=0))
+        self.outbox.owe(message.id, message.events, message.envelope.sender)
         if not message.deliveries:
             self._end(message, message.envelope.received)
         return claims
@@ -317,7 +320,9 @@ class MemorySpool:
             if not is_known:
                 one.fence += 1
                 one.due = max(one.due, self._now())
-                message.events.append(Event(self._now(), "unknown", {"recipients": addresses(one.recipients)}))
+                unknown = Event(self._now(), "unknown", {"recipients": addresses(one.recipients)})
+                message.events.append(unknown)
+                self.outbox.owe(message.id, [unknown], message.envelope.sender, one.destination)
             self._put_back(message, one)
         return len(active)
 
@@ -336,12 +341,15 @@ class MemorySpool:
             deliveries[key] = one.left_as(key, waiting, wish)
         message.deliveries = dict(sorted(deliveries.items()))
         message.events += events
+        self.outbox.owe(message.id, events, message.envelope.sender, one.destination)
         self._forget_pause(one.destination)
         if not message.deliveries:
-            self._end(message, at)
+            self._end(message, at, one.destination)
 
-    def _end(self, message: Message, at: float) -> None:
-        message.events.append(Event(at, "ended", {}))
+    def _end(self, message: Message, at: float, destination: str = "") -> None:
+        ended = Event(at, "ended", {})
+        message.events.append(ended)
+        self.outbox.owe(message.id, [ended], message.envelope.sender, destination)
         kinds = {event.kind for event in message.events}
         result = " ".join(kind for kind in ENDS if kind in kinds)
         sender, received = message.envelope.sender, message.envelope.received

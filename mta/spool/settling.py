@@ -83,7 +83,7 @@ def record(store: Store, record: Record) -> bool:
         keep_notice(store, notice)
     if record.pause is not None:
         _pause(store, claim.destination, record.pause)
-    tell(store, claim.message, record.at, (*record.events, *granted))
+    tell(store, claim.message, record.at, (*record.events, *granted), claim.destination)
     return True
 
 
@@ -120,7 +120,7 @@ def _put_back(store: Store, row: Active, due: float | None = None, events: Seque
     store.counts["active"] -= len(row.addressees)
     _leave(store, row.id, left)
     if events or granted:
-        tell(store, row.message, now, (*events, *granted))
+        tell(store, row.message, now, (*events, *granted), row.destination)
 
 
 def _leave(store: Store, delivery: int, left: Sequence[Left]) -> None:

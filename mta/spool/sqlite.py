@@ -28,6 +28,8 @@ from mta.spool.custody import examine
 from mta.spool.disk import Disk, Lock
 from mta.spool.folder import Folder
 from mta.spool.keeping import Kept, keep, unkeep
+from mta.spool.outbox import Outbox
+from mta.spool.owing import disown
 from mta.spool.reception import Reception
 from mta.spool.store import Store
 from mta.spool.writer import Task, Writer, exit_process
@@ -47,7 +49,7 @@ _log = Logger()
 
 @implementer(ISpool)
 class SqliteSpool:
-    """See `ISpool`."""
+    """See `ISpool`. outbox: what webhooks are owed, once it is started."""
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class SqliteSpool:
         self._ids = QueueIds(worker)
         self._leftovers: list[Leftover] = []
         self._adoption: Adoption
+        self.outbox: Outbox
         self._writer: Writer
         self._write_lock: Lock
 
@@ -244,6 +247,7 @@ class SqliteSpool:
         committer = Committer(store, self._reopened)
         fatal = None if self._inline else self._on_fatal
         self._writer = Writer(self._reactor, committer, self._remove, fatal, self._measures)
+        self.outbox = Outbox(self._writer, store.hooks)
         leftovers, self._leftovers = self._leftovers, []
         self._adoption = Adoption(self._reactor, self._writer, leftovers, self._adopted)
 
@@ -282,7 +286,7 @@ class SqliteSpool:
     def _keep(self, kept: Kept) -> "Deferred[list[Claim]]":
         is_brief = kept.size <= SMALL_BODY and len(kept.deliveries) <= FEW_DELIVERIES
         return self._writer.submit(
-            lambda store: keep(store, kept), undo=lambda store, _: unkeep(store, kept.id), brief=is_brief
+            lambda store: keep(store, kept), undo=lambda store, _: _unkeep(store, kept.id), brief=is_brief
         )
 
     def _content(self, store: Store, message: int) -> IContent:
@@ -321,6 +325,11 @@ class SqliteSpool:
                 raise SpoolBroken(f"the disk of the spool does not answer: {error}") from error
             self._free_since = now
         return self._free
+
+
+def _unkeep(store: Store, message: int) -> None:
+    unkeep(store, message)
+    disown(store, message)
 
 
 def _unclaim(store: Store, claimed: list[Claim] | None) -> None:

@@ -39,6 +39,10 @@ ADD_TOTALS = """
 """
 VERSION = "PRAGMA data_version"  # changes with each commit of another connection
 LAST_DELIVERY = "SELECT coalesce(max(id), 0) FROM delivery"
+LAST_ID = """
+    SELECT max((SELECT coalesce(max(id), 0) FROM delivery), (SELECT coalesce(max(id), 0) FROM owed))
+"""
+HOOKS = "SELECT url, kinds FROM webhook"
 LAST_MESSAGE = """
     SELECT max((SELECT coalesce(max(id), 0) FROM message), (SELECT coalesce(max(message), 0) FROM timeline))
 """
@@ -54,9 +58,9 @@ class Store:
     """A queue file. Whatever changes it happens inside `transaction`.
 
     counts: what the transaction adds to the totals. stale: destinations (in order) whose next_due has to be worked
-    out anew. gone: messages whose content file no row will name after the commit. patience: milliseconds for which a
-    program that knows nothing of our lock is waited for. held: for how long the last transaction had the lock, in
-    seconds.
+    out anew. gone: messages whose content file no row will name after the commit. hooks: the URLs that are told of what
+    happens, and of which kinds of events. patience: milliseconds for which a program that knows nothing of our lock is
+    waited for. held: for how long the last transaction had the lock, in seconds.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Store:
         self.counts = _NOTHING.copy()
         self.stale: dict[str, None] = {}
         self.gone: list[int] = []
+        self.hooks: dict[str, frozenset[str]] = {}
         self.patience = BUSY_MS
         self.held = 0.0
         self._since = 0.0
@@ -173,8 +178,12 @@ class Store:
         return self._ids.next(self.now())
 
     def renew_ids(self) -> None:
-        """Go on behind the last id in the file: for who shares its number with others, inside a transaction."""
-        self._ids = QueueIds(self._worker, self.value(LAST_DELIVERY))
+        """Go on behind the last id in the file: for who shares its number with others, inside a transaction.
+
+        And see who is told of what is done.
+        """
+        self._ids = QueueIds(self._worker, self.value(LAST_ID))
+        self.hooks = {url: frozenset(kinds.split()) for url, kinds in self.rows(HOOKS)}
 
     def last_message(self) -> int:
         """The largest queue id in the file."""

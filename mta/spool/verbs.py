@@ -201,4 +201,4 @@ def _move(store: Store, row: Row, state: str) -> None:
 def _tell(store: Store, row: Row, kind: str) -> None:
     now = store.now()
     told = Event(now, kind, {"recipients": addresses(row.recipients), "by": wishes.OPERATOR})
-    tell(store, row.message, now, (told,))
+    tell(store, row.message, now, (told,), row.destination)

@@ -130,6 +130,12 @@ def _of_work(work: Work) -> Iterator[Metric]:
     yield _gauge("mta_dns_cache_entries", "Answers of the DNS that are kept.", cells[measures.DNS_ENTRIES])
     yield _counter("mta_dns_lookups", "Look-ups in the DNS, answered from the cache or not.", cells[measures.DNS_ASKED])
     yield _counter("mta_dns_cache_hits", "Of those, the ones answered from the cache.", cells[measures.DNS_KNOWN])
+    yield _counter("mta_webhook_events", "Events that webhooks have taken.", cells[measures.HOOK_TOLD])
+    yield _counter("mta_webhook_failures", "Posts that webhooks have not taken.", cells[measures.HOOK_FAILED])
+    yield _counter(
+        "mta_webhook_dropped_events", "Events that no webhook could be told in time.", cells[measures.HOOK_DROPPED]
+    )
+    yield _gauge("mta_webhook_waiting_events", "Events that webhooks have not taken yet.", cells[measures.HOOK_WAITING])
     yield _gauge(
         "mta_spool_write_seconds",
         "For how long the present write of the queue file has been under way.",

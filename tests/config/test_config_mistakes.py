@@ -318,7 +318,6 @@ NOT_YET = {
     "logins: {p: {user: u, oauth2: microsoft}}": ("logins.p.oauth2", "(OAuth2); leave it out"),
     "logins: {p: {user: u, token_file: t}}": ("logins.p.token_file", "(OAuth2); leave it out"),
     "dns: {trust_ad: true}": ("dns.trust_ad", "(DNSSEC); leave it out"),
-    "webhooks: [{url: 'http://a.example/', events: [delivered]}]": ("webhooks", "(webhooks); leave it out"),
 }
 
 

@@ -5,7 +5,21 @@ import re
 import apsw
 import pytest
 
-from mta.spool import claims, database, history, keeping, ledger, listing, rushing, settling, sqlite, store, verbs
+from mta.spool import (
+    claims,
+    database,
+    history,
+    keeping,
+    ledger,
+    listing,
+    outbox,
+    owing,
+    rushing,
+    settling,
+    sqlite,
+    store,
+    verbs,
+)
 from mta.spool.database import open_queue
 from mta.spool.disk import Disk
 
@@ -13,8 +27,9 @@ BOUNDED = (
     "SCAN CONSTANT ROW",
     "SCAN destination USING COVERING INDEX",  # counts them, once, at the start
     "SCAN delivery USING INDEX delivery_held",  # which has nothing else in it
+    "SCAN webhook",  # there are as many as the configuration has
 )
-MODULES = (claims, history, keeping, ledger, rushing, settling, sqlite, store, verbs)
+MODULES = (claims, history, keeping, ledger, outbox, owing, rushing, settling, sqlite, store, verbs)
 QUERIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES
@@ -80,6 +95,10 @@ def test_nothing_is_scanned(db: apsw.Connection, name: str) -> None:
         ("ledger.EVENTS", "event_message (message>? AND message<?)"),
         ("ledger.DELIVERIES", "delivery_message (message>? AND message<?)"),
         ("ledger.MESSAGES", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ("outbox.OWED", "owed_url (url=?)"),
+        ("outbox.FORGET", "owed_url (url=? AND id<?)"),
+        ("outbox.NEXT_URL", "owed_url (url>?)"),
+        ("owing.DISOWN", "INTEGER PRIMARY KEY (rowid>?)"),
         ("history.EXPIRED", "timeline_ended (ended<?)"),
     ],
 )

@@ -1,0 +1,102 @@
+"""Post: a request to a webhook, with limits on all of it. Only the status of the answer counts."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
+
+from mta.webhooks.hook import NotNow
+
+AGENT = f"mta/{version('mta')}"
+PATIENCE = 10.0  # seconds until there must be an answer
+REST = 2.0  # seconds that the rest of it may take, which nobody reads
+LARGEST = 64 * 1024  # octets of an answer; what is longer ends the connection
+
+
+class _Unread(Protocol):
+    """Lets the rest of an answer go by, so that the connection can be used again; not more than a little of it."""
+
+    def __init__(self) -> None:
+        self.ended: Deferred[None] = Deferred(self._cut)
+        self._octets = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """Something of it."""
+        self._octets += len(data)
+        if self._octets > LARGEST:
+            self._cut()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """All of it, or the connection has ended."""
+        if not self.ended.called:
+            self.ended.callback(None)
+
+    def _cut(self, _: object = None) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+class Post:
+    """Posts to webhooks. A connection is kept for each host, for what comes next."""
+
+    def __init__(self, reactor: Any, patience: float = PATIENCE) -> None:
+        self._reactor = reactor
+        self._patience = patience
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = 1
+        self._client = HTTPClient(Agent(reactor, connectTimeout=patience, pool=self._pool))
+
+    async def __call__(self, url: str, headers: Mapping[str, str], octets: bytes) -> None:
+        """Raises `NotNow` where it has not been taken: any answer but 2yz, and none in time. Redirects are not
+        followed."""
+        answer = self._client.post(
+            url,
+            data=octets,
+            headers={"User-Agent": AGENT, **headers},
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._reactor,
+        )
+        answer.addTimeout(self._patience, self._reactor, self._too_late)
+        try:
+            response = await answer
+        except NotNow:
+            raise
+        except Exception as error:
+            raise NotNow(self._why(error)) from error
+        rest = _Unread()
+        response.deliverBody(rest)
+        await rest.ended.addTimeout(REST, self._reactor, lambda *_: None)
+        if not 200 <= response.code < 300:
+            phrase = bytes(response.phrase).decode("latin-1")
+            raise NotNow(f"{response.code} {phrase}".rstrip())
+
+    async def close(self) -> None:
+        """Close the connections that are kept."""
+        await self._pool.closeCachedConnections()
+
+    def _too_late(self, failure: object, seconds: float) -> NoReturn:
+        raise NotNow(f"no answer within {seconds:g} s")
+
+    def _why(self, error: Exception) -> str:
+        match error:
+            case DNSLookupError():
+                return "the host is not known"
+            case ConnectError():
+                return f"cannot be connected to: {error}"
+            case ResponseFailed() | ResponseNeverReceived() | RequestTransmissionFailed() if error.reasons:
+                return f"the connection broke: {error.reasons[0].getErrorMessage()}"
+            case _:
+                return f"{type(error).__name__}: {error}"

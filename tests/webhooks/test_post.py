@@ -1,0 +1,74 @@
+"""Posts over real sockets: what counts as taken, and that nothing a receiver does takes long or much."""
+
+import time
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+from webhook_receiver import Receiver, receiving
+
+from mta.webhooks.hook import NotNow
+from mta.webhooks.post import LARGEST, Post
+
+
+class PostTest(TestCase):
+    """The receiver runs in a thread of its own."""
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        context = receiving()
+        self.receiver: Receiver = context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        self.post = Post(reactor, patience=0.5)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.post.close()))
+
+    async def refused(self, url: str = "") -> str:
+        try:
+            await self.post(url or self.receiver.url, {"X-Mta-Event": "held"}, b'{"events":[]}')
+        except NotNow as error:
+            return str(error)
+        return ""
+
+    def test_it_arrives_as_it_is_and_the_connection_is_kept(self) -> "Deferred[None]":
+        async def test() -> None:
+            for _ in range(3):
+                assert await self.refused() == ""
+            headers, body = self.receiver.posts[-1]
+            assert body == b'{"events":[]}'
+            assert headers["X-Mta-Event"] == "held"
+            assert headers["User-Agent"].startswith("mta/")
+            assert self.receiver.connections == 1
+
+        return Deferred.fromCoroutine(test())
+
+    def test_any_answer_but_2yz_is_a_refusal_and_a_redirect_leads_nowhere(self) -> "Deferred[None]":
+        async def test() -> None:
+            for answer, said in ((500, "500 Internal Server Error"), (404, "404 Not Found"), (410, "410 Gone")):
+                self.receiver.answer = answer
+                assert await self.refused() == said
+            self.receiver.answer, self.receiver.location = 307, self.receiver.url
+            assert await self.refused() == "307 Temporary Redirect"
+            assert len(self.receiver.posts) == 4
+
+        return Deferred.fromCoroutine(test())
+
+    def test_a_receiver_that_stalls_or_is_down_is_given_up(self) -> "Deferred[None]":
+        async def test() -> None:
+            self.receiver.stall = 1.0
+            began = time.monotonic()
+            assert await self.refused() == "no answer within 0.5 s"
+            assert 0.4 < time.monotonic() - began < 0.95
+            self.receiver.stop()
+            assert "refused" in await self.refused()
+
+        return Deferred.fromCoroutine(test())
+
+    def test_a_long_answer_is_not_read(self) -> "Deferred[None]":
+        async def test() -> None:
+            self.receiver.answer, self.receiver.filler = 200, 400 * LARGEST
+            assert await self.refused() == ""
+            self.receiver.filler = 0
+            assert await self.refused() == ""
+            assert self.receiver.connections == 2, "the first one was cut"
+
+        return Deferred.fromCoroutine(test())
