@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Receiver:
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.taken: list[dict[str, Any]] = []
         self.connections = 0
+        self._open: set[socket.socket] = set()
         self._server: ThreadingHTTPServer | None = None
         self._host, self.port = host, port
 
@@ -47,6 +49,7 @@ class Receiver:
 
             def setup(self) -> None:
                 receiver.connections += 1
+                receiver._open.add(self.request)
                 super().setup()
 
             def do_POST(self) -> None:
@@ -66,6 +69,9 @@ class Receiver:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        while self._open:
+            with contextlib.suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
 
     def _take(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
