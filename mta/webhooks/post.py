@@ -61,10 +61,12 @@ class Post:
     async def __call__(self, url: str, headers: Mapping[str, str], octets: bytes) -> None:
         """Raises `NotNow` where it has not been taken: any answer but 2yz, and none in time. Redirects are not
         followed."""
+        told: dict[bytes | str, bytes | str] = {"User-Agent": AGENT}
+        told.update(headers.items())
         answer = self._client.post(
             url,
             data=octets,
-            headers={"User-Agent": AGENT, **headers},
+            headers=told,
             allow_redirects=False,
             unbuffered=True,
             reactor=self._reactor,
