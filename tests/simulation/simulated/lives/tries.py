@@ -20,9 +20,10 @@ def storms(life: Life) -> Iterator[str]:
     """Nobody is asked again and again without a pause."""
     machine, plan = life.machine, life.plan
     waits = [seconds(one) for one in plan.retry[0].split()]
-    upsets = len(machine.starts) + len(plan.verbs) + len(machine.tainted) + 2 * bool(plan.disk)
+    upsets = len(plan.verbs) + len(machine.tainted) + 2 * bool(plan.disk)
     clocks = sum(blow.how == "clock" for blow in plan.blows)
-    most = _within_an_hour(waits) + SPARE + 2 * upsets + clocks * len(waits) * SPARE
+    # A start brings again what was under way when the last process ended, and no more: pauses outlive it.
+    most = _within_an_hour(waits) + SPARE + len(machine.starts) + 2 * upsets + clocks * len(waits) * SPARE
     tried: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for peer in life.peers:
         for at, sender, recipient in peer.tried:
