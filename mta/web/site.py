@@ -91,11 +91,10 @@ class Channel(HTTPChannel):
     def headerReceived(self, line: bytes) -> bool:
         """A field of the header; False, and 400, where the request cannot be read with it."""
         try:
-            is_good: bool = super().headerReceived(line)
+            return bool(super().headerReceived(line))
         except ValueError:  # a Content-Length of more digits than an int is made of
             self._respondToBadRequestAndDisconnect()
             return False
-        return is_good
 
     def allContentReceived(self) -> None:
         self.within(TAKING)
