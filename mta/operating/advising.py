@@ -81,7 +81,7 @@ class Adviser:
 
         In a process of its own: it is work for the processor that the mail would have to wait for, in this one.
         """
-        words = ["forecast", "--json", "--limit", str(limit), "--config", self._config.sources.file]
+        words = ["forecast", "--json", "--limit", str(limit), "--old", self._config.sources.file]  # ours
         words += [] if number is None else [format_queue_id(number)]
         command = [sys.executable, "-P", "-c", _COMMAND, *words]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # the same program as ours
