@@ -54,6 +54,17 @@ DANGERS = {
             " name a mailbox that somebody reads (RFC 5321 4.5.1)"
         ],
     ),
+    "webhooks in the clear, and unsigned": (
+        "webhooks:\n- {url: 'http://10.0.0.1/', secret_file: none}\n"
+        "- {url: 'http://127.0.0.1:80/', secret_file: none}\n"
+        "- {url: 'https://a.example/'}\n- {url: 'http://localhost/', secret_file: none}",
+        [
+            "5: webhooks[0].url: who sends mail to whom goes to 10.0.0.1 in the clear, and can be read on the way; use"
+            " https",
+            "7: webhooks[2]: signs nothing, so whoever knows the URL can tell its receiver anything; name a"
+            " secret_file, with a secret as `openssl rand -hex 32` makes one, and have the receiver check X-Mta-Signature",
+        ],
+    ),
     "no listener": ("listen: []", ["4: listen: there is no listener, so no mail can come in; give one an address"]),
     "wide networks on a public listener": (
         "relay:\n  networks: [11.0.0.0/8, 192.168.0.0/16]\nlisten:\n  - address: 127.0.0.1:25\n"

@@ -303,6 +303,27 @@ MISTAKES = {
             '(got {"names": {"a.example": {"certificate": "c.pem", "key": "k.pem"}}})'
         ],
     ),
+    "webhooks": (
+        "webhooks:\n- {url: ftp://a.example, events: [delivred, received]}\n- {url: 'http://a.example/zoë'}\n"
+        "- {url: 'http://me@a.example/'}\n- {url: 'https://a.example/#x'}\n- {url: 'https://a.example:99999/'}\n- {}",
+        [
+            "3: webhooks[0].url: must begin with https://HOST or http://HOST, as https://example.org/mail-events"
+            ' (got "ftp://a.example")',
+            "3: webhooks[0].events[0]: must be received, delivered, deferred, bounced, discarded, expanded, dropped,"
+            ' held, released, retried, unknown, notice or ended; did you mean "delivered"? (got "delivred")',
+            "4: webhooks[1].url: must be ASCII without spaces; write other characters of a path as %C3%A9, of a host as"
+            ' xn--… (got "http://a.example/zoë")',
+            "5: webhooks[2].url: must name no user or password; who posts is shown by the signature, see secret_file"
+            ' (got "http://me@a.example/")',
+            '6: webhooks[3].url: must have no #fragment, which is never sent (got "https://a.example/#x")',
+            '7: webhooks[4].url: is no URL: Port out of range 0-65535 (got "https://a.example:99999/")',
+            "8: webhooks[5].url: is missing (got {})",
+        ],
+    ),
+    "one webhook twice": (
+        "webhooks:\n- {url: 'https://a.example/'}\n- {url: 'https://b.example/'}\n- {url: 'https://a.example/'}",
+        ['5: webhooks[2].url: stands twice; entry [0] has it too (got "https://a.example/")'],
+    ),
     "smtps in the clear": (
         'routes: [{to: "*", via: "smtps://a.example", tls: none}]',
         ['2: routes[0].tls: contradicts smtps://, which is TLS; leave it out, or use smtp:// (got "none")'],
