@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mta.config.dangers import dangers
-from mta.config.load import load
+from mta.config.load import ConfigError, check_files, load
 
 SOUND = """\
 hostname: mail.example.org
@@ -62,7 +62,8 @@ DANGERS = {
             "5: webhooks[0].url: who sends mail to whom goes to 10.0.0.1 in the clear, and can be read on the way; use"
             " https",
             "7: webhooks[2]: signs nothing, so whoever knows the URL can tell its receiver anything; name a"
-            " secret_file, with a secret as `openssl rand -hex 32` makes one, and have the receiver check X-Mta-Signature",
+            " secret_file, with a secret as `openssl rand -hex 32` makes one, and have the receiver check"
+            " X-Mta-Signature",
         ],
     ),
     "no listener": ("listen: []", ["4: listen: there is no listener, so no mail can come in; give one an address"]),
@@ -283,6 +284,23 @@ def test_a_key_that_everybody_can_read(tmp_path: Path) -> None:
     assert [str(danger).removeprefix(f"{path}:4: ") for danger in dangers(load(path))] == [
         f"tls{key}: everybody on this machine can read the private key in {file}; say chmod o-rwx {file}"
         for key, file in ((".key", tmp_path / "key.pem"), ('.names."a.net".key', tmp_path / "other.pem"))
+    ]
+
+
+def test_the_secret_of_a_webhook_that_everybody_can_read_or_nobody(tmp_path: Path) -> None:
+    path, secret = tmp_path / "mta.yml", tmp_path / "webhook.secret"
+    path.write_text(f"{SOUND}webhooks: [{{url: 'https://a.example/', secret_file: webhook.secret}}]\n")
+    for octets, wrong in ((None, "cannot be read: No such file"), (b"short\n", "must hold at least 16 characters")):
+        if octets is not None:
+            secret.write_bytes(octets)
+        with pytest.raises(ConfigError, match=f"4: webhooks\\[0\\].secret_file: {secret} {wrong}"):
+            check_files(load(path))
+    secret.write_text("0123456789abcdef\n")
+    secret.chmod(0o604)
+    check_files(load(path))
+    assert [str(danger).removeprefix(f"{path}:4: ") for danger in dangers(load(path))] == [
+        f"webhooks[0].secret_file: everybody on this machine can read the secret of a webhook in {secret};"
+        f" say chmod o-rwx {secret}"
     ]
 
 

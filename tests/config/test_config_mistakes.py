@@ -317,7 +317,7 @@ MISTAKES = {
             ' (got "http://me@a.example/")',
             '6: webhooks[3].url: must have no #fragment, which is never sent (got "https://a.example/#x")',
             '7: webhooks[4].url: is no URL: Port out of range 0-65535 (got "https://a.example:99999/")',
-            "8: webhooks[5].url: is missing (got {})",
+            "8: webhooks[5].url: is missing (got nothing)",
         ],
     ),
     "one webhook twice": (
