@@ -187,7 +187,7 @@ def _hand_over(mail: Mail, where: Whereabouts, verbose: bool) -> int:
 
 def _leave(mail: Mail, late: list[str], where: Whereabouts, said: list[str], verbose: bool) -> int:
     """Leave it in the drop folder, for those who have not got it."""
-    folder = next((one for one in where.drops if one.is_dir()), where.drops[0])
+    folder = next(filter(_is_folder, where.drops), where.drops[0])
     wishes = mail.wishes
     try:
         for start in range(0, len(late), RECIPIENTS_LIMIT):
@@ -201,6 +201,13 @@ def _leave(mail: Mail, late: list[str], where: Whereabouts, said: list[str], ver
     if verbose:
         _say(f"left in {folder} for the relay to take it up ({'; '.join(said)})")
     return os.EX_OK
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # one on the way there lets nobody pass
+        return False
 
 
 _FULL: Final = frozenset({28, 122})  # ENOSPC, EDQUOT

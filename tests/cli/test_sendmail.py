@@ -1,5 +1,6 @@
 """`sendmail`: what becomes of a message, whatever the relay says to it, and what its caller is told."""
 
+import errno
 import io
 import os
 import ssl
@@ -273,6 +274,19 @@ def test_with_neither_the_caller_is_told(ground: Ground, spoil: Callable[[Path],
     said = ground.send("c@d.test", status=os.EX_CANTCREAT)
     assert "the relay cannot take it (127.0.0.1:9: 451 4.4.1" in said
     assert f"nor can it be left in {ground.drop}" in said
+
+
+def test_a_spool_that_lets_nobody_pass_is_told_like_that(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def denied(self: Path, **follow: bool) -> os.stat_result:
+        if self == ground.drop:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat(self, **follow)
+
+    monkeypatch.setattr(sendmail.Path, "stat", denied)
+    said = ground.send("c@d.test", status=os.EX_CANTCREAT)
+    assert f"nor can it be left in {ground.drop}: Permission denied" in said
 
 
 def test_on_a_full_disk_it_is_for_later(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
