@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from mta.workers.lines import Words, adopt
+from mta.workers.lines import WEBHOOKS, Words, adopt
 from mta.workers.worker import Worker
 
 _logger = Logger()
@@ -21,14 +21,18 @@ _logger = Logger()
 class Family:
     """The parent, started, and how to have it start workers."""
 
-    def __init__(self) -> None:
-        """Start the parent, with all rights that we have now. Raises `OSError`."""
+    def __init__(self, has_webhooks: bool = False) -> None:
+        """Start the parent, with all rights that we have now. Raises `OSError`.
+
+        has_webhooks: workers will need what webhooks are told with.
+        """
+        words = [WEBHOOKS] if has_webhooks else []
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._workers: dict[int, Worker] = {}
         self._is_lost = False
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  ourselves
-                [sys.executable, "-P", "-m", "mta.workers.parent", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "mta.workers.parent", str(theirs.fileno()), *words],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # the same program as ours

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 Lost = Callable[[], None]
 GO = b"go\n"  # to a worker that is ready: let clients in
+WEBHOOKS = "webhooks"  # to the parent of the workers: have at hand what they are told with
 MOST_OCTETS = 65536  # of what is asked at once
 MOST_DESCRIPTORS = 250  # and of what comes with it; Linux allows 253
 

@@ -15,10 +15,11 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Final
 
 from mta.spool.sqlite import SqliteSpool
-from mta.workers.lines import MOST_DESCRIPTORS, MOST_OCTETS
+from mta.workers.lines import MOST_DESCRIPTORS, MOST_OCTETS, WEBHOOKS
 from mta.workers.process import run
 
 _CHILD_GONE: Final = signal.SIGCHLD
@@ -28,9 +29,14 @@ _FOR_THE_SUPERVISOR: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(words: Sequence[str]) -> int:
-    """Do what the supervisor asks for until it is no more. words: the descriptor of the socket to it."""
+    """Do what the supervisor asks for until it is no more.
+
+    words: the descriptor of the socket to it, and `WEBHOOKS` where what they need is to be loaded while it can be.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, for the supervisor, too, who tells us
     SqliteSpool.prepare()
+    if WEBHOOKS in words:
+        import_module("mta.webhooks.post")
     gc.collect()
     gc.freeze()  # what workers share stays shared
     with socket.socket(fileno=int(words[0])) as supervisor:

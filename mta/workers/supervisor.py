@@ -248,7 +248,7 @@ class Supervisor(MultiService):
         """The parent of the workers, who has to be there before rights are given away that the program may need."""
         if self._family is None:
             try:
-                self._family = Family()
+                self._family = Family(bool(self._config.webhooks))
             except OSError as error:
                 self._let_go()
                 raise CannotStart(f"workers cannot be started: {error}") from error
