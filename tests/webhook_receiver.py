@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ class Receiver:
     """answer: the status that is answered. stall: seconds before it is. taken: the events of posts answered with 2yz,
     in order. posts: headers and body of every post. filler: octets of an answer. location: where it redirects to."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.answer = 204
         self.stall = 0.0
         self.filler = 0
@@ -39,7 +41,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self.port}/events?of=mail"
+        return f"http{'s' if self._tls else ''}://{self._host}:{self.port}/events?of=mail"
 
     def start(self) -> None:
         receiver = self
@@ -61,6 +63,8 @@ class Receiver:
         ThreadingHTTPServer.allow_reuse_address = True
         self._server = ThreadingHTTPServer((self._host, self.port), Handler)
         self._server.daemon_threads = True
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -91,8 +95,8 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiving(host: str = "127.0.0.1") -> Iterator[Receiver]:
-    one = Receiver(host)
+def receiving(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    one = Receiver(host, tls=tls)
     one.start()
     try:
         yield one

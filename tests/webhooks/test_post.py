@@ -1,7 +1,13 @@
 """Posts over real sockets: what counts as taken, and that nothing a receiver does takes long or much."""
 
+import os
+import ssl
+import tempfile
 import time
+from pathlib import Path
+from unittest import mock
 
+import trustme
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from webhook_receiver import Receiver, receiving
@@ -19,6 +25,7 @@ class PostTest(TestCase):
         context = receiving()
         self.receiver: Receiver = context.__enter__()
         self.addCleanup(context.__exit__, None, None, None)
+        self.reactor = reactor
         self.post = Post(reactor, patience=0.5)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.post.close()))
 
@@ -60,6 +67,27 @@ class PostTest(TestCase):
             assert 0.4 < time.monotonic() - began < 0.95
             self.receiver.stop()
             assert "refused" in await self.refused()
+
+        return Deferred.fromCoroutine(test())
+
+    def test_a_certificate_has_to_be_one_that_the_system_trusts(self) -> "Deferred[None]":
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        pem = Path(folder.name) / "authority.pem"
+        authority.cert_pem.write_to_path(str(pem))
+
+        async def test() -> None:
+            with receiving("localhost", context) as https:
+                assert "certificate verify failed" in await self.refused(https.url)
+                assert https.posts == []
+                with mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(pem)}):
+                    trusting = Post(self.reactor, patience=2)
+                    await trusting(https.url, {}, b'{"events":[]}')
+                await trusting.close()
+                assert len(https.posts) == 1
 
         return Deferred.fromCoroutine(test())
 
