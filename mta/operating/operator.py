@@ -17,11 +17,12 @@ from mta.config.model import Config
 from mta.interfaces import SpoolBroken
 from mta.message.envelope import format_queue_id
 from mta.operating.bouncing import composing
-from mta.operating.listing import destination_to_json, queue_to_json, story_to_json
+from mta.operating.listing import destination_to_json, queue_to_json, story_to_json, webhook_to_json
 from mta.operating.settings import settings_to_json
 from mta.spool.desk import Desk
 from mta.spool.figures import AGES
 from mta.spool.matching import Selection
+from mta.spool.owing import pending, together
 from mta.web.seams import Chosen, Figures, IOperator, NotThere, OutOfOrder
 
 FRESH: Final = 2.0  # seconds for which what the metrics say of the queue is good
@@ -93,6 +94,12 @@ class Operator:
         if found is None:
             raise NotThere("nothing waits for such a destination, and none failed lately; `GET destinations` has names")
         return destination_to_json(found)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """As in `IOperator`."""
+        with opened(self._config.spool) as desk:
+            parts = [one for each in desk.ask(lambda store, _: pending(store)) for one in each]
+        return [webhook_to_json(one) for one in together(parts)]
 
     def figures(self) -> Figures:
         """As in `IOperator`."""

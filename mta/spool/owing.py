@@ -5,13 +5,45 @@ Who is told stands in the queue file, so that the `mta` command, which writes th
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from mta.message.timeline import Event, events_to_json
+from mta.message.timeline import Event, events_from_json, events_to_json
 from mta.spool.store import Store
 
 OWE = "INSERT INTO owed (id, url, message, sender, destination, event) VALUES (?, ?, ?, ?, ?, ?)"
 DISOWN = "DELETE FROM owed WHERE id > ?1 AND message = ?1"  # what is owed of it was made after it
+OLDEST = "SELECT event FROM owed WHERE url = ? ORDER BY id LIMIT 1"
+WAITING = "SELECT count(*) FROM owed WHERE url = ?"
 SENDER = "SELECT envelope ->> 0 FROM message WHERE id = ?"
+
+
+class Pending(NamedTuple):
+    """What a webhook is owed. waiting: events. oldest: when the first of them was, in seconds since 1970."""
+
+    url: str
+    kinds: frozenset[str]
+    waiting: int = 0
+    oldest: float | None = None
+
+
+def pending(store: Store) -> list[Pending]:
+    """What those are owed who are subscribed."""
+    found = []
+    for url, kinds in store.hooks.items():
+        first = store.row(OLDEST, (url,))
+        oldest = None if first is None else events_from_json(first[0])[0].at
+        found.append(Pending(url, kinds, store.value(WAITING, (url,)), oldest))
+    return found
+
+
+def together(parts: Sequence[Pending]) -> list[Pending]:
+    """The same of several queue files, by URL."""
+    whole: dict[str, Pending] = {}
+    for one in parts:
+        known = whole.get(one.url, Pending(one.url, one.kinds))
+        ages = [at for at in (known.oldest, one.oldest) if at is not None]
+        whole[one.url] = Pending(one.url, known.kinds | one.kinds, known.waiting + one.waiting, min(ages, default=None))
+    return [whole[url] for url in sorted(whole)]
 
 
 def owe(store: Store, message: int, events: Sequence[Event], sender: str | None, destination: str = "") -> None:

@@ -22,6 +22,7 @@ from mta.web.schemas import (
     STATE,
     TO,
     VERB,
+    WEBHOOKS,
     WORD,
     Operation,
     needed,
@@ -85,6 +86,10 @@ def routes(ask: Asking) -> list[Route]:
             raise Unusable("name is missing: a destination, as listings have it")
         return as_json(await ask(lambda operator: operator.destination(name)))
 
+    async def webhooks(call: Call) -> Answer:
+        asked_for(call)
+        return as_json({"webhooks": await ask(lambda operator: operator.webhooks())})
+
     async def configuration(call: Call) -> Answer:
         asked_for(call)
         return as_json(await ask(lambda operator: operator.configuration()))
@@ -106,6 +111,8 @@ def routes(ask: Asking) -> list[Route]:
             "failed lately; the ones with the most mail first.", DESTINATIONS, query=(LIMIT,))),
         row("GET", "/destination", destination, Operation("destination", "One destination.", DESTINATION,
             query=(needed("name", "A destination, as listings have it."),))),
+        row("GET", "/webhooks", webhooks, Operation("webhooks", "Webhooks, and what they have not been told yet.",
+            WEBHOOKS)),
         row("GET", "/configuration", configuration, Operation("configuration", "The configuration as in force. Of "
             "secrets it has the names of their files.", CONFIGURATION)),
     ]  # fmt: skip

@@ -116,6 +116,20 @@ DESTINATION: Final = a(
     }
 )
 DESTINATIONS: Final = a({"destinations": many(DESTINATION)})
+WEBHOOKS: Final = a(
+    {
+        "webhooks": many(
+            a(
+                {
+                    "url": _TEXT,
+                    "events": {**many(_TEXT), "description": "that it is told of"},
+                    "waiting": {**_COUNT, "description": "events that it has not been told yet"},
+                    "oldest": _MAYBE_TIME,
+                }
+            )
+        )
+    }
+)
 ANYTHING: Final = {"type": "object", "description": "what the command of this name prints with --json"}
 CONFIGURATION: Final = a({"file": _TEXT, "settings": {"type": "object"}})
 PROBLEM: Final = a(

@@ -80,6 +80,9 @@ class IOperator(Interface):
     def destination(name: str) -> dict[str, Any]:
         """One of them."""
 
+    def webhooks() -> list[dict[str, Any]]:
+        """Webhooks, and what they have not been told yet."""
+
     def figures() -> Figures:
         """How much is in the queue; not looked at anew more often than every few seconds."""
 

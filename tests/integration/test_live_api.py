@@ -32,7 +32,8 @@ def test_the_queue_by_its_api(start_admin: StartAdmin, dns: Dns, sink: MakeSink,
     hop = sink("mx.held.test")
     hop.script("RCPT", "450 4.2.1 come back later")
     dns.zone("held.test", f"@ MX 10 mx\nmx A {hop.address}")
-    relay, admin = start_admin(retry=PATIENT)
+    nobody = {"url": "http://127.0.0.1:1/", "events": ["deferred", "bounced"]}
+    relay, admin = start_admin(retry=PATIENT, webhooks=[nobody])
     queue_id = submit(relay, sender, ["bob@held.test"], CONTENT)
     relay.wait_until_deferred(queue_id)
     for words in ([], ["--to", "held.test"], ["--state", "held"], ["--limit", "0"], ["--from", "x@y.test"]):
@@ -46,6 +47,11 @@ def test_the_queue_by_its_api(start_admin: StartAdmin, dns: Dns, sink: MakeSink,
     [destination] = admin.ask("GET", "/api/v1/destinations").json["destinations"]
     assert destination == admin.ask("GET", "/api/v1/destination?name=held.test").json
     assert (destination["name"], destination["deliveries"], destination["held"]) == ("held.test", 1, 0)
+    [webhook] = admin.ask("GET", "/api/v1/webhooks").json["webhooks"]
+    assert (webhook["url"], webhook["events"], webhook["waiting"]) == (nobody["url"], ["bounced", "deferred"], 1)
+    assert webhook["oldest"] == next(
+        one["time"] for one in relay.story_of(queue_id)["events"] if one["event"] == "deferred"
+    )
     done = {"recipients": 1, "active": 0, "missing": []}
     assert admin.ask("POST", f"/api/v1/messages/{queue_id}/hold").json == done
     assert relay.queued(queue_id)["recipients"][0]["state"] == "held"  # type: ignore[index]

@@ -1,5 +1,6 @@
 """Webhooks of a running relay: told while mail moves, again after trouble, and after the relay was killed."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from peers.ground import wait_until
 from peers.sinks import MakeSink
 from test_live_reload import reload
 from webhook_receiver import SECRET, Receiver, is_genuine, receiving
+
+from mta.operating.operator import opened
+from mta.spool.owing import pending, together
 
 CONTENT = b"Subject: hello\r\n\r\nbody\r\n"
 
@@ -54,6 +58,10 @@ def test_events_are_told_signed_and_survive_a_receiver_that_is_down_and_a_relay_
     hook.stop()
     relay.wait_until_gone(submit(relay, "s@sender.test", ["d@b.test"], CONTENT))
     relay.kill()
+    with opened(relay.spool) as desk:
+        [seen] = together([one for each in desk.ask(lambda store, _: pending(store)) for one in each])
+    assert (seen.url, seen.waiting, seen.kinds >= {"delivered", "failed"}) == (hook.url, 2, True)
+    assert seen.oldest is not None and 0 < time.time() - seen.oldest < 60
     assert told(hook, "delivered", "discarded") == ["a@b.test"]
     hook.answer = 204
     hook.start()
