@@ -7,6 +7,7 @@ and the HTTP API answer with them, so that all three say the same.
     listing    the queue and a message as programs know them
     story      the timeline of a message, told
     facts      a message at a glance
+    hooks      webhooks as programs know them
     asking     which mail is asked about
     explain    what would become of it, and why
     explained  that, in words and as JSON

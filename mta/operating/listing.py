@@ -8,8 +8,6 @@ from mta.operating.words import moment
 from mta.spool.destinations import DestinationSeen
 from mta.spool.history import Story
 from mta.spool.listing import QueuedMessage, QueuedRecipient, Totals
-from mta.spool.owing import Pending
-from mta.webhooks.letter import word
 
 
 def queue_to_json(messages: list[QueuedMessage], totals: Totals) -> dict[str, Any]:
@@ -43,16 +41,6 @@ def destination_to_json(one: DestinationSeen) -> dict[str, Any]:
     """What is known of a destination; times as in `moment`."""
     times = {"next_due": one.next_due, "paused_until": one.paused_until}
     return {**one._asdict(), **{name: None if at is None else moment(at) for name, at in times.items()}}
-
-
-def webhook_to_json(one: Pending) -> dict[str, Any]:
-    """What a webhook is told of, in its words, and what it has not been told yet."""
-    return {
-        "url": one.url,
-        "events": sorted(map(word, one.kinds)),
-        "waiting": one.waiting,
-        "oldest": None if one.oldest is None else moment(one.oldest),
-    }
 
 
 def story_to_json(story: Story, waiting: tuple[QueuedRecipient, ...]) -> dict[str, Any]:

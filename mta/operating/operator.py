@@ -17,7 +17,8 @@ from mta.config.model import Config
 from mta.interfaces import SpoolBroken
 from mta.message.envelope import format_queue_id
 from mta.operating.bouncing import composing
-from mta.operating.listing import destination_to_json, queue_to_json, story_to_json, webhook_to_json
+from mta.operating.hooks import webhook_to_json
+from mta.operating.listing import destination_to_json, queue_to_json, story_to_json
 from mta.operating.settings import settings_to_json
 from mta.spool.desk import Desk
 from mta.spool.figures import AGES

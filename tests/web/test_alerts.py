@@ -102,6 +102,7 @@ CASES = (
     Case("a crowd at the door", quiet(mta_connections_refused_total="0+50x80"), 30, {"MtaClientsTurnedAway"}),
     Case("our own fault", quiet(**{SYSTEM: "0+5x80"}), 30, {"MtaOwnFault"}),
     Case("a death in the middle", quiet(mta_unknown_results_total="3x20 5x60"), 30, {"MtaUnknownResults"}),
+    Case("a deaf webhook", quiet(mta_webhook_dropped_events_total="3x20 5x60"), 30, {"MtaWebhookGivenUp"}),
 )  # fmt: skip
 
 
