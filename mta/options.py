@@ -18,7 +18,7 @@ from mta.config.problems import ConfigError
 from mta.ground import Ground
 from mta.maillog import LineWriter
 from mta.net.poller import the_reactor
-from mta.net.systemd import Systemd
+from mta.net.systemd import Systemd, began_with
 from mta.service import Relay
 from mta.wiring.trouble import CannotStart
 from mta.workers.process import spare_collector
@@ -112,7 +112,7 @@ def makeService(options: Options) -> IService:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
     sink, workers = _log_of(twistd, reactor), workers_of(config)
-    systemd = Systemd.of_environment(os.environ, os.getpid(), Path("/proc/self/environ").read_bytes())
+    systemd = Systemd.of_environment(os.environ, os.getpid(), began_with())
     service: StartedRelay | StartedSupervisor
     try:
         if workers == 1:

@@ -9,9 +9,18 @@ import socket
 import time
 from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _FIRST: Final = 3  # descriptor that is handed over
+
+
+def began_with(environment: Path = Path("/proc/self/environ")) -> bytes:
+    """The environment that this process began with; nothing where there is no /proc, as in a chroot."""
+    try:
+        return environment.read_bytes()
+    except OSError:
+        return b""
 
 
 class Systemd:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.net.systemd import Systemd
+from mta.net.systemd import Systemd, began_with
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
@@ -57,7 +57,7 @@ def test_how_often_it_wants_to_hear_from_us(of: dict[str, str], seconds: float) 
 
 ASKS = """
 import os
-from mta.net.systemd import Systemd
+from mta.net.systemd import Systemd, began_with
 import twisted.internet.endpoints  # which takes the variables for itself
 with open("/proc/self/environ", "rb") as file:
     systemd = Systemd.of_environment(os.environ, os.getpid(), file.read())
@@ -85,3 +85,9 @@ def test_sockets_are_found_by_name_once_and_are_ours() -> None:
         "submission 5 False False",
         "[]",
     ]
+
+
+def test_a_process_without_proc_began_with_nothing_that_is_known(tmp_path: Path) -> None:
+    """As in a chroot: it starts all the same."""
+    assert began_with(tmp_path / "environ") == b""
+    assert b"PATH=" in began_with()
