@@ -1,6 +1,5 @@
 """Audit: `mta audit`, what has become of every recipient, and whether the sums match."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ import click
 from mta.cli.common import Duration, NotDone, configured, with_json
 from mta.cli.opening import configuration, desk_of
 from mta.cli.output import print_json
+from mta.cli.progress import bar
 from mta.config.units import DAYS
 from mta.operating.audit import Audit, Progress
 from mta.operating.audit import audit as add_up
@@ -44,22 +44,9 @@ def audit(config_file: str | None, since: float, as_json: bool) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """A bar on standard error, where that is a terminal and it takes long enough to be seen."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    begun = time.monotonic()
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("adding up", total=None, visible=False)
-
-        def tell(come_to: int, first: int, last: int) -> None:
-            if time.monotonic() - begun > 0.5:
-                bar.update(task, completed=come_to - first, total=max(1, last - first), visible=True)
-
-        yield tell
+    """How far it has come between the first and the last of the numbers that it goes through."""
+    with bar("adding up") as tell:
+        yield None if tell is None else lambda come_to, first, last: tell(come_to - first, max(1, last - first))
 
 
 def _print(books: Audit) -> None:

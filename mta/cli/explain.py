@@ -2,22 +2,18 @@
 
 import time
 from contextlib import ExitStack
-from random import Random
 
 import click
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from mta.cli.common import NotDone, configured, with_json
 from mta.cli.opening import configuration, desk_of
 from mta.cli.output import print_json, print_lines
 from mta.config.model import Config
 from mta.config.problems import ConfigError
-from mta.ground import blocking_resolver
 from mta.operating.asking import ask
-from mta.operating.explain import Explainer, Explanation, Look
+from mta.operating.explain import Look
 from mta.operating.explained import explanation_to_json, explanation_to_lines
-from mta.parts import finder
+from mta.operating.explaining import explain_at_once
 
 
 @click.command()
@@ -50,24 +46,12 @@ def explain(
     except ConfigError as error:
         raise NotDone(str(error), prefix="") from None
     now = time.time()
-    finding = finder(config, blocking_resolver(config, now), Random())
     with ExitStack() as open_files:
-        look = _queue(config, open_files)
-        told = _at_once(Deferred.fromCoroutine(Explainer(config).explain(question, finding, now, look)))
+        told = explain_at_once(config, question, now, _queue(config, open_files))
     if as_json:
         print_json(explanation_to_json(told))
     else:
         print_lines(explanation_to_lines(told, now))
-
-
-def _at_once(explaining: "Deferred[Explanation]") -> Explanation:
-    """What has been found out: nothing was left to wait for, as the resolver waits itself."""
-    results: list[Explanation | Failure] = []
-    explaining.addBoth(results.append)
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
 
 
 def _queue(config: Config, open_files: ExitStack) -> Look | None:

@@ -1,10 +1,7 @@
 """Forecast: `mta forecast`, when mail in the queue is going to be tried, warned about and returned, and what a new
 configuration would do to it."""
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +11,12 @@ import click
 from mta.cli.common import NotDone, QueueId, id_of, with_json
 from mta.cli.opening import configuration, desk_of
 from mta.cli.output import on_terminal, print_columns, print_json, print_lines
+from mta.cli.progress import bar
 from mta.config.model import Config
 from mta.message.envelope import format_queue_id
 from mta.message.printable import printable
 from mta.message.timeline import Event
-from mta.operating.forecast import ASSUMPTION, MOST, Forecast, Progress, Prospect, Rerouted, changes, reroutes
+from mta.operating.forecast import ASSUMPTION, MOST, Forecast, Prospect, Rerouted, changes, reroutes
 from mta.operating.forecast import forecast as look_ahead
 from mta.operating.story import tell
 from mta.operating.words import Line, count, moment, path, span
@@ -50,7 +48,7 @@ def forecast(number: int | None, new_file: str | None, old_file: str | None, lim
     to fail as the last one did. The queue itself is not touched.
     """
     old, new = _configurations(old_file, new_file)
-    with desk_of(old) as desk, _progress() as progress:
+    with desk_of(old) as desk, bar("running the clock forward") as progress:
         found = look_ahead(desk, [old] if new is None else [old, new], time.time(), number, limit, progress)
         rerouted, whole = reroutes(desk, new) if new is not None and number is None else ([], 0)
     if number is not None and not found[0].prospects:
@@ -87,26 +85,6 @@ def _configurations(old_file: str | None, new_file: str | None) -> tuple[Config,
     if old.spool != new.spool:
         click.echo(f"mta: the queue is the one in {old.spool}; {new_file} has its own in {new.spool}", err=True)
     return old, new
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A bar on standard error, where that is a terminal and it takes long enough to be seen."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    begun = time.monotonic()
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("running the clock forward", total=None, visible=False)
-
-        def show(done: int, whole: int) -> None:
-            if time.monotonic() - begun > 0.5:
-                bar.update(task, completed=done, total=whole, visible=True)
-
-        yield show
 
 
 def _tell_all(found: Forecast) -> None:

@@ -11,6 +11,7 @@ and the HTTP API answer with them, so that all three say the same.
     asking     which mail is asked about
     explain    what would become of it, and why
     explained  that, in words and as JSON
+    explaining it for who waits, in a command or in a thread
     forecast   what is going to happen to mail, and what a new configuration would do to it
     rehearsal  the clock of a copied queue, run forward
     audit      what has become of every recipient, and whether the sums match

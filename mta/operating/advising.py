@@ -9,25 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from random import Random
 from threading import Event
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.config.model import Config
 from mta.config.problems import ConfigError
-from mta.ground import blocking_resolver
 from mta.message.envelope import format_queue_id
 from mta.operating.asking import ask
 from mta.operating.audit import audit
 from mta.operating.doctor.examination import examined
-from mta.operating.explain import Explainer, Explanation
 from mta.operating.explained import explanation_to_json
+from mta.operating.explaining import explain_at_once
 from mta.operating.operator import opened
-from mta.parts import finder
 from mta.web.seams import IAdviser, NotDone, Unusable
 
 _COMMAND: Final = "from mta.cli import main; main()"
@@ -57,10 +52,8 @@ class Adviser:
             raise Unusable(str(error)) from None
         except ConfigError as error:
             raise NotDone(str(error)) from None
-        finding = finder(config, blocking_resolver(config, now), Random())
         with opened(config.spool) as desk:
-            explaining = Explainer(config).explain(question, finding, now, desk.outlook)
-            return explanation_to_json(_at_once(Deferred.fromCoroutine(explaining)))
+            return explanation_to_json(explain_at_once(config, question, now, desk.outlook))
 
     def doctor(self, domain: str) -> dict[str, Any]:
         """Whether the relay is ready for the world, as `mta doctor --json` prints it; "" for its own domains."""
@@ -100,13 +93,3 @@ class Adviser:
         """Raises `NotDone` where the relay is being stopped."""
         if self._stopping.is_set():
             raise NotDone("the relay is being stopped")
-
-
-def _at_once(explaining: "Deferred[Explanation]") -> Explanation:
-    """What has been found out: nothing was left to wait for, as the resolver waits itself."""
-    results: list[Explanation | Failure] = []
-    explaining.addBoth(results.append)
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result

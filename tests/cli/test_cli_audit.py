@@ -78,7 +78,7 @@ def test_a_bar_where_it_takes_long(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     begun = time.monotonic()
     with audit._progress() as tell:
         assert tell is not None
-        monkeypatch.setattr("mta.cli.audit.time.monotonic", lambda: begun + 1)
+        monkeypatch.setattr("mta.cli.progress.time.monotonic", lambda: begun + 1)
         tell(150, 100, 200)
     shown = capsys.readouterr().err
     assert "adding up" in shown
