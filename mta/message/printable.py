@@ -6,7 +6,9 @@ def printable(text: str) -> str:
 
     For operators, in logs, on terminals and in messages: they look for what is wrong, and see what was there.
     """
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    if text.isprintable():
+        return text
+    return text.translate({ord(c): f"\\x{ord(c):02x}" for c in set(text) if not c.isprintable()})
 
 
 def visible(text: str) -> str:
