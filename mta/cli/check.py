@@ -20,8 +20,8 @@ from mta.operating.words import count
 def check(config_file: str | None) -> None:
     """Read the configuration, and say what is wrong with it, or else what is dangerous.
 
-    Mistakes go to standard error as FILE:LINE: key: text, all of them, and the exit status is 1. Dangers are printed
-    as warnings; with them the relay starts.
+    Mistakes go to standard error as FILE:LINE: key: text, the first hundred of them, and the exit status is 1. Dangers
+    are printed as warnings; with them the relay starts.
     """
     config = configuration(config_file)
     try:

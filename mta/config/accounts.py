@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mta.config.document import Key
-from mta.config.problems import Problem, key_path, listed, refuse, second_keys
+from mta.config.problems import MOST, Problem, key_path, listed, refuse, second_keys
 from mta.config.reading import mapping_in, read_text
 from mta.config.units import MIB
 from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256, Account, ScramForm, account_key
@@ -71,7 +71,7 @@ class _Reader:
         for word, value in (entry or {}).items():
             parse = _KEYS.get(word)
             if parse is None:
-                self.wrong((name, word), _unknown(word))
+                self.wrong((name, word), _unknown(word) if len(self.found) < MOST else "is not a key here")
                 continue
             try:
                 found[word.replace("-", "_")] = parse(value)

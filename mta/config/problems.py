@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from mta.config.document import Document, Key
 from mta.message.printable import printable
 
+MOST: Final = 100  # mistakes that are told, one a line; of the others their number
 _MAX_SHOWN: Final = 80
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 _PLAIN_KEY = re.compile(r"[\w-]+")
@@ -32,11 +33,18 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; its text is all that is wrong with it, a line each."""
+    """A configuration that cannot be used; its text is what is wrong with it, a line each.
+
+    problems: all of it. lines: what is told of it.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        lines = [str(problem) for problem in problems[:MOST]]
+        if len(problems) > MOST:
+            lines.append(f"and {len(problems) - MOST:,} more")
+        super().__init__("\n".join(lines))
         self.problems = list(problems)
+        self.lines = lines
 
 
 class Mistakes(ValueError):
@@ -48,12 +56,18 @@ class Mistakes(ValueError):
 
 
 def problems_of(error: ValidationError, file: str, document: Document, model: type[BaseModel]) -> Iterator[Problem]:
-    """What pydantic found, as sentences of ours."""
-    for detail in error.errors(include_url=False):
+    """What pydantic found, as sentences of ours, line by line.
+
+    What stands behind more mistakes than are told costs no search for a word that may have been meant.
+    """
+    details = sorted(error.errors(include_url=False), key=lambda detail: document.line(detail["loc"]))
+    for number, detail in enumerate(details):
         key: Key = detail["loc"]
         match detail["type"]:
             case "default_factory_not_called":
                 continue  # made from another value, whose own error is in the list
+            case "extra_forbidden" | "literal_error" if number >= 2 * MOST:
+                yield Problem(file, document.line(key), key_path(key), "is not known here")
             case "extra_forbidden":
                 text, got = _unknown_key(key, model), key[-1]
                 yield Problem(file, document.line(key), key_path(key), f"{text} (got {shown(got)})")

@@ -56,7 +56,7 @@ class Reloading:
         try:
             await self._try()
         except ConfigError as error:
-            self._refused([str(problem) for problem in error.problems])
+            self._refused(error.lines)
         except CannotStart as error:
             self._refused(str(error).splitlines())
         except Exception as error:  # a bug; what was in force stays so

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.config.load import load
+from mta.config.load import check_files, load
 from mta.config.problems import ConfigError
 
 # What is added to a configuration that is right but for it, and what is said then. The first line added is line 2.
@@ -428,3 +428,41 @@ def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as error:
             load(path)
         assert str(error.value) == f"{path}: cannot be read: {reason}"
+
+
+CROWDS = {
+    "keys": ("".join(f"k{number}: 1\n" for number in range(1_000)), ""),
+    "keys of limits": ("limits:\n" + "".join(f"  k{number}: 1\n" for number in range(1_000)), ""),
+    "words": ("listen:\n" + "".join("- {address: 127.0.0.1:1, tls: nune}\n" for _ in range(1_000)), ""),
+    "keys of domains": ("directory: d.yml\n", "".join(f"d{number}.test: {{x: 1}}\n" for number in range(1_000))),
+    "keys of accounts": ("accounts: d.yml\n", "".join(f"n{number}: {{x: 1}}\n" for number in range(1_000))),
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_thousands_of_mistakes_are_a_hundred_lines_and_their_number(
+    tmp_path: Path, crowd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes them slow is the search for a word that may have been meant, so it is counted."""
+    searched = []
+
+    def search(word: str, *more: object, **how: object) -> list[str]:
+        searched.append(word)
+        return []
+
+    for module in ("problems", "accounts"):
+        monkeypatch.setattr(f"mta.config.{module}.get_close_matches", search)
+    text, other = CROWDS[crowd]
+    (tmp_path / "mta.yml").write_text(f"spool: spool\n{text}")
+    (tmp_path / "d.yml").write_text(other)
+    with pytest.raises(ConfigError) as caught:
+        check_files(load(tmp_path / "mta.yml", own_name="mail.example.org"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101
+    told = [int(line.split(":")[1]) for line in lines[:-1]]
+    assert told == sorted(told), "the first ones in the file"
+    assert told[0] <= 3
+    assert told[-1] <= 103
+    assert lines[-1] == f"and {len(caught.value.problems) - 100:,} more"
+    assert len(caught.value.problems) >= 1_000
+    assert 0 < len(searched) <= 200
