@@ -5,9 +5,12 @@ line and only CRLF.CRLF ends content, for every way of cutting the octets; a bar
 strict and a lax reader see the same message end at the same octet.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 END_OF_CONTENT = b"\r\n.\r\n"
+_NUL_AND_DOT = re.compile(rb"\r\n(\0+\.)")
+_AT_A_TIME = 65536  # octets
 
 
 def stuff(blocks: Iterable[bytes], dotted: bool = True) -> Iterator[bytes]:
@@ -16,8 +19,13 @@ def stuff(blocks: Iterable[bytes], dotted: bool = True) -> Iterator[bytes]:
     Doubles every dot that begins a line and completes a last line that lacks its CRLF. dotted: False skips the search
     for dots, for content known to have no line that begins with one (`ContentReader.dotted`). Our own content has no
     bare CR or LF; should one come here all the same it is sent as CRLF, since what it hides must not end the content
-    for a reader that is laxer than we are.
+    for a reader that is laxer than we are. Nor must it end for one that leaves out NUL before it looks at a line: a dot
+    behind NUL at the beginning of a line counts as its first octet.
     """
+    return _doubled_behind_nul(_stuffed(blocks, dotted))
+
+
+def _stuffed(blocks: Iterable[bytes], dotted: bool) -> Iterator[bytes]:
     at_line_start = True
     held = b""
     for block in blocks:
@@ -39,6 +47,40 @@ def stuff(blocks: Iterable[bytes], dotted: bool = True) -> Iterator[bytes]:
         at_line_start = block.endswith(b"\n")
         yield block
     yield b".\r\n" if at_line_start and not held else END_OF_CONTENT
+
+
+def _doubled_behind_nul(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Begins each line with a dot that has nothing but NUL before its first dot. No CRLF is cut by the blocks.
+
+    A reader takes that dot away (RFC 5321 4.5.2), whether it leaves out NUL or not. A line of NUL alone must not get
+    one, so what ends with NUL at the beginning of a line waits for what follows: as a number, however many there are.
+    """
+    at_line_start = True
+    waiting = 0
+    for block in blocks:
+        if waiting or b"\0" in block:
+            if at_line_start:
+                rest = block.lstrip(b"\0")
+                waiting += len(block) - len(rest)
+                if not rest:
+                    continue
+                if waiting and rest.startswith(b"."):
+                    yield b"."
+                yield from _nul(waiting)
+                waiting, block = 0, rest
+            block = _NUL_AND_DOT.sub(rb"\r\n.\1", block)
+            rest = block.rstrip(b"\0")
+            if rest.endswith(b"\r\n"):
+                waiting, block = len(block) - len(rest), rest
+        at_line_start = block.endswith(b"\n")
+        yield block
+
+
+def _nul(number: int) -> Iterator[bytes]:
+    while number:
+        length = min(number, _AT_A_TIME)
+        yield bytes(length)
+        number -= length
 
 
 class Reader:

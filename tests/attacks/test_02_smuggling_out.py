@@ -64,3 +64,21 @@ def test_not_even_where_a_bare_line_end_came_into_the_spool(pieces: list[bytes],
     rest = wire.replace(b"\r\n", b"")
     assert b"\r" not in rest
     assert b"\n" not in rest
+
+
+@pytest.mark.parametrize("content", [b"\0.\r\nQUIT\r\n", b"a\r\n\0\0.\0\r\nQUIT\r\n", b"a\r\n.\0\r\nQUIT\r\n", b"\0"])
+def test_nor_for_a_reader_that_leaves_out_nul(content: bytes) -> None:
+    for block in range(1, len(content) + 2):
+        wire, kept = sent(content, block)
+        assert shows_one_end(wire.replace(b"\0", b"")), (block, wire)
+        assert kept.removesuffix(b"\r\n") == content.removesuffix(b"\r\n"), "everybody else sees what we have"
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from([b".", b"\0", b"\r\n", b"a", b"\r\n\0.", b"\r\n.\0"]), max_size=12), st.data())
+def test_nor_for_it_whatever_it_reads(pieces: list[bytes], data: st.DataObject) -> None:
+    content = b"".join(pieces)
+    wire, kept = sent(content, data.draw(st.integers(1, len(content) + 1)))
+    assert shows_one_end(wire)
+    assert shows_one_end(wire.replace(b"\0", b""))
+    assert kept.removesuffix(b"\r\n") == content.removesuffix(b"\r\n")

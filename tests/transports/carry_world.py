@@ -167,7 +167,7 @@ class Conversation:
             content = content[1:]
         code = self._say("CONTENT")
         if code == 250:
-            kept = content.replace(b"\r\n..", b"\r\n.")
+            kept = content.replace(b"\r\n.", b"\r\n")  # whatever stands behind the dot (RFC 5321 4.5.2)
             self.server.messages.append((self._sender, tuple(self._recipients), kept))
         return True
 
