@@ -4,7 +4,7 @@ Spool, resolver and transport have an honest twin in memory each, and one contra
 seconds since 1970 (`now`) unless said otherwise, sizes are octets. A Deferred that fails has done nothing.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from zope.interface import Attribute, Interface
@@ -123,7 +123,7 @@ class Recovered(NamedTuple):
     """What opening a spool found. unknown: deliveries that were being tried when the last holder died.
 
     unwise: sentences about who could change what is in it. pauses: of destinations that failed when last tried, in
-    the order in which they end.
+    the order in which they end. newest: what the clock said when something was last written; 0 where it cannot be told.
     """
 
     messages: int
@@ -132,6 +132,11 @@ class Recovered(NamedTuple):
     destinations: int
     unwise: tuple[str, ...] = ()
     pauses: tuple[tuple[str, Pause], ...] = ()
+    newest: float = 0.0
+
+
+Anew = Callable[[int], float]
+"""When to try, in seconds since 1970, what has had so many tries."""
 
 
 class SpoolFull(Exception):
@@ -231,6 +236,12 @@ class ISpool(Interface):
         where that is "", for a destination; pauses of its destinations are over. What is held stays, and so does what
         its sender has asked to be released later (RFC 4865). How many messages there are; one that waits in parts may
         be counted for each. Takes its time where the queue is long: other writes come in between."""
+
+    def hasten(due: float, pause: float, anew: Anew) -> "Deferred[int]":
+        """Put right what a clock has put off that ran ahead, and has been set back: what waits for a time later than
+        `due` is due at what `anew` says of its tries, and pauses that end later than `pause` are over. What is held
+        stays, and so does what its sender has asked to be released later (RFC 4865). How many deliveries there were.
+        Other writes come in between."""
 
     def changes() -> "Deferred[bool]":
         """Has another process written since the last call? (The `mta` command does.)"""

@@ -142,7 +142,7 @@ class Relay(MultiService):
         for destination, pause in recovered.pauses:
             self.manager.take_up(destination, pause)
         self._webhooks.start(self.spool.outbox, self.config)
-        self.manager.start()
+        self.manager.start(recovered.newest)
         if not self._ground.place.number:  # of several, one says so
             for warning in recovered.unwise:
                 self.log.event("alarm", why=warning)

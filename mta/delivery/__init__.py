@@ -36,6 +36,7 @@ age, and before anybody is warned.
 | `destination` | what memory holds of one destination |
 | `turns` | places, and the line for them |
 | `lookout`, `deadlines` | what is due; what must be looked at although it cannot be tried |
+| `clockwatch` | what waits for a time that was said by a clock that has been set back |
 | `attempt`, `rerouting` | one claim on its way through |
 | `records`, `notifier`, `story` | what is stored of it: who waits, notices, timeline and log |
 | `recorder`, `history` | results into the spool, old timelines out of it |

@@ -63,6 +63,11 @@ class Deadlines:
         asked = self._spool.overdue(self._reactor.seconds(), room)
         asked.addCallback(self._found, room).addErrback(self._failed)
 
+    def look_anew(self) -> None:
+        """Forget when something was to be overdue, since the clock has been set, and ask."""
+        self._alarm.cancel()
+        self.look()
+
     def settled(self, delivery: int) -> None:
         """A delivery is out of hand: recorded, or put back. Called for any delivery, from here or not."""
         if self._in_hand:

@@ -210,6 +210,13 @@ class Destinations:
             one.known = True
             one.window = opened(self._limits, failures, paused_until)
 
+    def hasten(self, latest: float) -> None:
+        """No pause ends later than this: the clock has been set back, and those that do are over."""
+        for one in (*self._active.values(), *self._resting.values(), *self._failing.values()):
+            if one.window.paused_until > latest:
+                one.lift()
+        self._forgotten_until = min(self._forgotten_until, latest)
+
     def may_be_paused(self, one: Destination, now: float) -> bool:
         """Is it paused, or may it have been forgotten that it is?"""
         return is_paused(one.window, now) or (now < self._forgotten_until and not one.known)

@@ -32,16 +32,18 @@ class Lookout:
         destinations: Destinations,
         found: Callable[[Due], None],
         changed: Callable[[], None],
+        polled: Callable[[], None],
         poll: float,
     ) -> None:
-        """found: takes a destination that has something due. changed: is called when an operator has written, every
-        `poll` seconds for as long as something is in flight that may be meant.
+        """found: takes a destination that has something due. polled: is called every `poll` seconds. changed: likewise,
+        when an operator has written, for as long as something is in flight that may be meant.
         """
         self._reactor = reactor
         self._spool = spool
         self._destinations = destinations
         self._found = found
         self._changed = changed
+        self._polled = polled
         self._poll_after = poll
         self._alarm = Alarm(reactor, self.look)
         self._polling: IDelayedCall | None = None
@@ -119,8 +121,14 @@ class Lookout:
         if not self._stopped:
             self._polling = self._reactor.callLater(self._poll_after, self._poll)
 
+    def look_anew(self) -> None:
+        """Forget when something was to be due, since the clock has been set, and ask."""
+        self._alarm.cancel()
+        self.look()
+
     def _poll(self) -> None:
         self._polling = None
+        self._polled()
         self._spool.changes().addErrback(self._cannot_tell).addCallback(self._poll_told)
 
     def _cannot_tell(self, failure: Failure) -> bool:

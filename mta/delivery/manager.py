@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.delivery.attempt import Attempt, Means
+from mta.delivery.clockwatch import Clockwatch
 from mta.delivery.deadlines import Deadlines
 from mta.delivery.destination import Destination, Destinations
 from mta.delivery.history import History
@@ -58,7 +59,11 @@ class Manager:
         self._turns = Turns(self._clock, self._bounds, self._recorder.count, self._begin)
         self._deadlines = Deadlines(self._clock, self._spool, self._take_overdue)
         self._history = History(self._clock, self._spool, history)
-        self._lookout = Lookout(self._clock, self._spool, self._destinations, self._found, self._deadlines.look, poll)
+        self._clockwatch = Clockwatch(
+            self._clock, self._spool, self._destinations, self._look_anew, lambda: (self._means.policy, self._limits)
+        )
+        called = (self._found, self._deadlines.look, self._clockwatch.compare)
+        self._lookout = Lookout(self._clock, self._spool, self._destinations, *called, poll)
         self._starts = Starts(self._clock, self._spool, self._lookout.look)
         self._started = self._clock.seconds()
         self._grace: IDelayedCall | None = None
@@ -79,9 +84,10 @@ class Manager:
         """How many stored pauses to take up: those that there is memory for, and one to know how long others last."""
         return self._bounds.remembered + 1
 
-    def start(self) -> None:
-        """Begin: with what is due now, whether it was stored a minute or six days ago."""
+    def start(self, newest: float = 0.0) -> None:
+        """Begin: with what is due now, whether it was stored a minute or six days ago. newest: see `Recovered`."""
         self._started = self._clock.seconds()
+        self._clockwatch.start(newest)
         self._lookout.start()
         self._deadlines.look()
         self._history.start()
@@ -106,6 +112,7 @@ class Manager:
         What has not ended after `grace` seconds is put back, as what only waited for its turn is at once.
         """
         self._stopped = Deferred()
+        self._clockwatch.stop()
         self._lookout.stop()
         self._deadlines.stop()
         self._history.stop()
@@ -187,6 +194,11 @@ class Manager:
         octets = self._turns.fill(claim.envelope.size)
         attempt = self._tries[claim.delivery] = Attempt(self._means, claim, content, self._tried, octets)
         attempt.carry()
+
+    def _look_anew(self) -> None:
+        self._started = min(self._started, self._clock.seconds())
+        self._lookout.look_anew()
+        self._deadlines.look_anew()
 
     # What the spool has
 

@@ -43,6 +43,19 @@ def next_try(policy: RetryPolicy, received: float, attempts: int, now: float, ch
     return min(now + wait * (1.0 + SPREAD * chance.random()), received + policy.give_up)
 
 
+def latest_try(policy: RetryPolicy, now: float) -> float:
+    """Nothing that has been put off by `now` waits for a later time than this, unless the clock has been set back."""
+    return now + max(policy.after) * (1.0 + SPREAD)
+
+
+def anew(policy: RetryPolicy, now: float, attempts: int) -> float:
+    """When to try what waits for a time that lies too far ahead: as if its last try, if it had one, had ended now.
+
+    There is nothing added by chance: a crowd of them is led by the window of its destination.
+    """
+    return now + policy.after[min(attempts, len(policy.after)) - 1] if attempts else now
+
+
 def tries(policy: RetryPolicy, received: float, chance: random.Random) -> Iterator[float]:
     """When a message is tried, at once and again, if every try fails in no time. With the last one it is given up."""
     attempts, at = 1, received

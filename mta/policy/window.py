@@ -88,6 +88,11 @@ def refused(window: Window, limits: WindowLimits, now: float, others: int, down:
     return Window(1, failures, now + pause, now)
 
 
+def latest_pause(limits: WindowLimits, now: float) -> float:
+    """No pause that has begun by `now` ends later than this, unless the clock has been set back."""
+    return now + max(limits.pauses) * (1.0 + SPREAD)
+
+
 def lifted(window: Window) -> Window:
     """An operator wants it tried: the pause is over, and one delivery goes ahead as a probe."""
     return window._replace(paused_until=0.0)

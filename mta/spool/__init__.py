@@ -26,11 +26,11 @@
 
 Where to read on: `sqlite` translates `ISpool` into operations, `reception` gathers a message, `writer` and `batches`
 make commits of operations, `store` is a queue file, `copier` has its log copied (`copying`), `keeping claims settling
-rushing` are what workers do to it, `desk` is the operator's side with `verbs listing survey history ledger matching`,
-at a `pace` that lets others commit, `wishes` what an operator asks for during a try, `content` keeps octets and `spill`
-writes the large ones, `duplicate` copies mail for trying things out, `adoption` moves what workers have left that there
-are no more, `database` opens, checks and upgrades files, `folder` says where they are, `custody` that nobody else can
-change them, `disk` is what is asked of a file system, `drop` is where users leave mail while nobody is there to take
-it, `owing` writes what webhooks are to be told and `outbox` hands it to who tells them, `memory` is the twin with
-`memory_rows` and `memory_outbox`.
+rushing hastening` are what workers do to it, `desk` is the operator's side with `verbs listing survey history ledger
+matching`, at a `pace` that lets others commit, `wishes` what an operator asks for during a try, `content` keeps octets
+and `spill` writes the large ones, `duplicate` copies mail for trying things out, `adoption` moves what workers have
+left that there are no more, `database` opens, checks and upgrades files, `folder` says where they are, `custody` that
+nobody else can change them, `disk` is what is asked of a file system, `drop` is where users leave mail while nobody is
+there to take it, `owing` writes what webhooks are to be told and `outbox` hands it to who tells them, `memory` is the
+twin with `memory_rows` and `memory_outbox`.
 """

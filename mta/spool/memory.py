@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from mta.interfaces import (
+    Anew,
     Claim,
     Due,
     IContent,
@@ -28,6 +29,7 @@ from mta.message.envelope import Envelope, QueueIds
 from mta.message.timeline import Event
 from mta.spool import wishes
 from mta.spool.content import Octets
+from mta.spool.hastening import is_held_back as is_for_its_sender
 from mta.spool.history import PURGE, Story
 from mta.spool.keeping import ENDS, addresses
 from mta.spool.memory_outbox import MemoryOutbox
@@ -95,9 +97,9 @@ class MemorySpool:
         unknown = self._put_all_back(is_known=False)
         destinations = len({one.destination for _, one in self._waiting()})
         failing = sorted((pair for pair in self.pauses.items() if pair[1].failures), key=lambda pair: pair[1].until)
-        return Recovered(
-            len(self.messages), unknown, 0, destinations, pauses=tuple(failing[max(0, len(failing) - pauses) :])
-        )
+        ending_last = tuple(failing[max(0, len(failing) - pauses) :])
+        newest = max((event.at for message in self.messages.values() for event in message.events), default=0.0)
+        return Recovered(len(self.messages), unknown, 0, destinations, pauses=ending_last, newest=newest)
 
     def stop(self) -> "Deferred[None]":
         """As in `ISpool`."""
@@ -178,6 +180,10 @@ class MemorySpool:
     def rush(self, domain: str, destination: str) -> "Deferred[int]":
         """As in `ISpool`."""
         return self._ask(lambda: self._rush(Target(domain, destination)))
+
+    def hasten(self, due: float, pause: float, anew: Anew) -> "Deferred[int]":
+        """As in `ISpool`."""
+        return self._ask(lambda: self._hasten(due, pause, anew))
 
     def changes(self) -> "Deferred[bool]":
         """As in `ISpool`. The operator's side counts as another process."""
@@ -266,6 +272,16 @@ class MemorySpool:
         for destination in destinations:
             self._lift_pause(destination)
         return len(messages)
+
+    def _hasten(self, due: float, pause: float, anew: Anew) -> int:
+        for destination, known in self.pauses.items():
+            if known.until > pause:
+                self._lift_pause(destination)
+        late = [pair for pair in self._waiting() if pair[1].due > due]
+        late = [pair for pair in late if pair[1].attempts or not is_for_its_sender(pair[0].envelope, pair[1].due)]
+        for _, one in late:
+            one.due = anew(one.attempts)
+        return len(late)
 
     def _lift_pause(self, destination: str) -> None:
         if destination in self.pauses:

@@ -133,7 +133,8 @@ class Elsewhere:
 
 
 def is_held_back(attempts: int, due: float, now: float) -> bool:
-    """Is it for its sender to say when it is released (RFC 4865)? Nothing else is due later that was never tried."""
+    """Is it for its sender to say when it is released (RFC 4865)? Nothing else is due later that was never tried, or
+    the clock has been set back, and `hastening` sees to it."""
     return not attempts and due > now
 
 

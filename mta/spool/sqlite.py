@@ -17,10 +17,10 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from mta.interfaces import Claim, Due, IContent, ISpool, Record, Recovered, SpoolBroken, SpoolFull
+from mta.interfaces import Anew, Claim, Due, IContent, ISpool, Record, Recovered, SpoolBroken, SpoolFull
 from mta.message.envelope import QueueIds, format_queue_id
 from mta.net.measures import Measures
-from mta.spool import claims, database, history, listing, rushing, settling
+from mta.spool import claims, database, hastening, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
 from mta.spool.batches import Committer, close
 from mta.spool.copier import Copier
@@ -181,6 +181,11 @@ class SqliteSpool:
             messages += elsewhere.messages
         return messages
 
+    def hasten(self, due: float, pause: float, anew: Anew) -> "Deferred[int]":
+        """As in `ISpool`."""
+        late = hastening.Late(due, pause, anew)
+        return Deferred.fromCoroutine(hastening.hasten(late, self._writer.submit))
+
     def changes(self) -> "Deferred[bool]":
         """As in `ISpool`."""
         return self._writer.submit(Store.version).addCallback(self._is_news)
@@ -212,6 +217,7 @@ class SqliteSpool:
             kept = listing.totals(store)
             destinations = store.value(DESTINATIONS)
             failing = claims.pauses(store, pauses)
+            newest = hastening.newest(store)
             self._files.make_folder()
             removed = self._files.sweep(lambda message: bool(store.rows(NAMES_FILE, (message,))))
             self._ids = QueueIds(worker, last_id_elsewhere(folder, worker) if is_new else store.last_message())
@@ -228,7 +234,7 @@ class SqliteSpool:
         self._begin(store)
         messages = kept.messages + sum(one.messages for one in self._leftovers)
         unknown += sum(one.unknown for one in self._leftovers)
-        return Recovered(messages, unknown, removed, destinations, tuple(unwise), failing)
+        return Recovered(messages, unknown, removed, destinations, tuple(unwise), failing, newest)
 
     def _take_leftovers(self, store: Store) -> None:
         """The files of workers that there are no more are shared out among those that there are."""

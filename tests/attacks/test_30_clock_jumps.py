@@ -63,6 +63,91 @@ def test_mail_that_comes_after_it_is_tried_as_ever(relay: House, seconds: float)
     assert relay.story(number).result == "delivered"
 
 
+def put_off_by_a_clock_that_is_ahead(relay: House, seconds: float) -> int:
+    relay.set_clock(seconds)
+    message = relay.submit("b@later.test")
+    relay.run(MINUTE)
+    assert tries(relay) == 1
+    return message
+
+
+@pytest.mark.parametrize("ahead", [DAY, 40 * DAY])
+def test_what_was_put_off_meanwhile_is_tried_as_the_schedule_says(relay: House, ahead: float) -> None:
+    put_off_by_a_clock_that_is_ahead(relay, ahead)
+    relay.set_clock(-ahead)
+    relay.run(4 * MINUTE)
+    assert tries(relay) == 1, "a wait is never shorter than the schedule's"
+    relay.run(4 * MINUTE)
+    assert tries(relay) == 2
+    relay.run(12 * MINUTE)
+    assert tries(relay) == 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_so_it_is_where_the_clock_was_set_back_while_nobody_was_here(relay: House, times: int) -> None:
+    put_off_by_a_clock_that_is_ahead(relay, DAY)
+    relay.set_clock(-DAY)
+    for _ in range(times):
+        relay.restart()
+    relay.run(8 * MINUTE)
+    assert tries(relay) == 2
+
+
+def test_a_destination_that_was_paused_meanwhile_has_its_pause_ended(relay: House) -> None:
+    relay.transport.down.add("down.test")
+    relay.set_clock(DAY)
+    relay.submit("a@down.test")
+    relay.submit("b@down.test")  # which is not tried, since its destination is paused
+    relay.run(10 * MINUTE)
+    before = len(relay.tries("down.test"))
+    relay.set_clock(-DAY)
+    relay.run(25 * MINUTE)
+    assert len(relay.tries("down.test")) > before
+    relay.transport.down.clear()
+    relay.run(25 * MINUTE)
+    assert not relay.waiting()
+
+
+def test_a_destination_that_is_paused_in_memory_alone_has_its_pause_ended(relay: House) -> None:
+    relay.transport.down.add("down.test")
+    relay.set_clock(DAY)
+    relay.submit("a@down.test")
+    relay.run(10 * MINUTE)
+    relay.operate("drop")
+    relay.run(MINUTE)
+    relay.set_clock(-DAY)
+    relay.run(MINUTE)
+    relay.transport.down.clear()
+    relay.submit("b@down.test")
+    relay.run(MINUTE)
+    assert not relay.waiting()
+
+
+def test_what_its_sender_holds_back_is_not_sent_earlier(relay: House) -> None:
+    relay.submit("b@held.test", released=relay.clock.seconds() + 26 * HOUR)
+    put_off_by_a_clock_that_is_ahead(relay, DAY)
+    relay.set_clock(-DAY)
+    relay.run(HOUR)
+    assert not relay.tries("held.test")
+    relay.run(24 * HOUR)
+    assert not relay.tries("held.test")
+    relay.run(2 * HOUR)
+    assert len(relay.tries("held.test")) == 1
+
+
+def test_a_clock_that_is_set_forward_has_everything_looked_at_anew(relay: House) -> None:
+    """Timers go on as they were; what one of them was to ring for may be due long before it rings."""
+    relay.submit("b@later.test")
+    relay.run(3 * HOUR)
+    before = tries(relay)
+    relay.set_clock(DAY)
+    relay.run(2 * MINUTE)
+    assert tries(relay) == before + 1
+    relay.submit("c@later.test")
+    relay.run(10 * MINUTE)
+    assert tries(relay) >= before + 3
+
+
 def test_back_and_forth_again(relay: House) -> None:
     number = relay.submit("b@later.test")
     for _ in range(10):

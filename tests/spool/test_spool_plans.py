@@ -9,6 +9,7 @@ from mta.spool import (
     claims,
     database,
     destinations,
+    hastening,
     history,
     keeping,
     ledger,
@@ -30,7 +31,7 @@ BOUNDED = (
     "SCAN delivery USING INDEX delivery_held",  # which has nothing else in it
     "SCAN webhook",  # there are as many as the configuration has
 )
-MODULES = (claims, history, keeping, ledger, outbox, owing, rushing, settling, sqlite, store, verbs)
+MODULES = (claims, hastening, history, keeping, ledger, outbox, owing, rushing, settling, sqlite, store, verbs)
 QUERIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES

@@ -156,15 +156,23 @@ class Twins(RuleBasedStateMachine):
     def rush(self, domain: str, destination: str) -> None:
         self.same(lambda world: world.wait(world.spool.rush(domain, destination)))
 
+    @rule(due=SECONDS, pause=SECONDS)
+    def hasten(self, due: float, pause: float) -> None:
+        def hasten(world: World) -> object:
+            now = world.now
+            return world.wait(world.spool.hasten(now + due, now + pause, lambda attempts: now + attempts))
+
+        self.same(hasten)
+
     @rule()
     def crash(self) -> None:
-        self.same(lambda world: world.crash())
+        self.same(lambda world: world.crash()._replace(newest=0.0))  # which the real one knows in more ways
         self.stale += self.held
         self.held = []
 
     @rule()
     def restart(self) -> None:
-        self.same(lambda world: world.restart())
+        self.same(lambda world: world.restart()._replace(newest=0.0))
         self.stale += self.held
         self.held = []
 
