@@ -12,7 +12,7 @@ run: setup
 
 test: $(VENV)/.tests
 	tests/install-peers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # SEEDS lives of a relay, from seed FIRST on, in a process for each core.
 SEEDS ?= 1000

@@ -4,7 +4,12 @@ import signal
 
 from hypothesis import settings
 
+# What pytest and xdist ask a conftest for:
+from side_by_side import pytest_configure, pytest_xdist_auto_num_workers, pytest_xdist_make_scheduler
+
 from mta.net.poller import the_reactor
+
+__all__ = ["pytest_configure", "pytest_xdist_auto_num_workers", "pytest_xdist_make_scheduler"]
 
 # A shell has its background jobs ignore ctrl-C, and so would the relays that are started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -238,6 +238,7 @@ def test_a_wrong_configuration_is_told_as_the_relay_tells_it(
     assert run("queue", "-c", str(missing), status=1).stderr.startswith(str(missing))
 
 
+@pytest.mark.alone
 def test_a_long_queue_is_listed_fast(ground: Ground) -> None:
     """20,000 messages; the bounds are several times what it takes on a slow machine."""
     ground.add("bob@there.test", many=19_999)

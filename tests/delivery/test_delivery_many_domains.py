@@ -88,6 +88,7 @@ def test_a_tenth_of_the_domains_is_dead(build: Build) -> None:
     check(house, SOME)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("some", "many"), [(SOME, MANY), pytest.param(1_000, 100_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("store", ["on disk"], indirect=True)
 def test_the_cost_of_each_does_not_grow(build: Build, some: int, many: int) -> None:

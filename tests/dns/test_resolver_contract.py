@@ -5,6 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from dns_server import DnsServer
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -203,6 +204,7 @@ class Threaded(Contract, TestCase):
         assert not self.server.asked
         assert not self.threaded._threads._pool.started
 
+    @pytest.mark.alone
     async def test_families_are_asked_together(self) -> None:
         self.server.delay = 0.2
         started = time.monotonic()

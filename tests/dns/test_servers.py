@@ -64,6 +64,7 @@ def test_no_data_no_name_and_failure_are_told_apart(server: DnsServer) -> None:
     assert (broken.found, broken.why, broken.until) == (Found.FAILED, "SERVFAIL from 127.0.0.1", NOW + 5)
 
 
+@pytest.mark.alone
 def test_silence_ends_with_the_timeout(server: DnsServer) -> None:
     server.silent.add("example.org")
     started = time.monotonic()

@@ -56,6 +56,7 @@ def test_what_is_said_in_dialogues(target: Target) -> None:
         examine(target, octets)
 
 
+@pytest.mark.alone
 @EACH
 def test_time_grows_as_inputs_do(target: Target) -> None:
     @settings(max_examples=4, suppress_health_check=_ALL, phases=[Phase.explicit, Phase.generate])

@@ -115,6 +115,7 @@ def hit(relay: Relay, number: int) -> None:
     relay.start()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_five_kills_in_five_thousand_messages_lose_nothing_and_every_copy_is_accounted_for(
     start_relay: StartRelay, dns: Dns, sink: MakeSink, workers: int

@@ -16,6 +16,7 @@ ROUNDS = 4
 MEBIBYTE = 1024 * 1024
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_a_queue_full_of_mail_for_a_dead_host_slows_down_nothing(
     start_relay: StartRelay, dns: Dns, sink: MakeSink, sender: str, count: int

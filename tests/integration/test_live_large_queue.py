@@ -47,6 +47,7 @@ def size_of(relay: Relay) -> int:
 SOAK = [pytest.param(250_000, marks=pytest.mark.soak), pytest.param(1_000_000, marks=pytest.mark.soak)]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("count", [20_000, *SOAK])
 def test_a_long_queue_is_no_burden(make_relay: StartRelay, sender: str, count: int) -> None:
     # What arrives is discarded, so that the two relays have the same to do: the crowd's mail is not due.

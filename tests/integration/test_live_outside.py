@@ -138,6 +138,7 @@ def _smuggle(address: str, port: int, end: bytes, way: str) -> str:
     return reply.removeprefix("250 2.0.0 queued as ") if reply.startswith("250") else ""
 
 
+@pytest.mark.alone
 def test_a_crowd_of_hostile_clients_costs_nothing_and_loses_nothing(
     tmp_path: Path, loopback: Loopback, sink: MakeSink, dns: Dns
 ) -> None:

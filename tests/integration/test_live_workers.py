@@ -515,6 +515,7 @@ def test_the_number_of_workers_can_change(make_relay: StartRelay, paused: tuple[
     assert {relay.story_of(queue_id)["recipients"][0]["state"] for queue_id in ids} == {"delivered"}
 
 
+@pytest.mark.alone
 def test_a_large_left_over_file_does_not_keep_anybody_waiting(
     make_relay: StartRelay, paused: tuple[Sink, str], sinks: Sinks
 ) -> None:

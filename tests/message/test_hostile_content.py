@@ -80,6 +80,7 @@ def test_a_delay_has_no_status_of_a_failure(action: Action, code: str) -> None:
 MULTIPART = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
 
 
+@pytest.mark.alone
 def test_many_parts_without_an_empty_line_are_not_each_searched_for_one() -> None:
     def seconds(end: bytes) -> float:
         content = MULTIPART + (b"\r\n--b\r\nA: b" + end) * 10_000
@@ -102,6 +103,7 @@ def test_what_stands_for_an_encoding_can_be_shown() -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "text",
     [

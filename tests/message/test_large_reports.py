@@ -22,6 +22,7 @@ def told(number: int, line: str, lines: int) -> Fate:
     return Fate(Recipient(f"user{number}@example.org"), Outcome(Result.FAILED, reply, HOST), 0.0, Action.FAILED)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("line", ["\N{PILE OF POO}" * 240, "word " * 190])
 def test_a_notice_is_no_larger_than_there_are_recipients_in_it(line: str) -> None:
     fates = [told(number, line, 16) for number in range(1000)]

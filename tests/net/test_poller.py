@@ -236,6 +236,7 @@ def test_what_waits_for_an_idle_moment_is_done_soon_in_a_busy_one() -> None:
     assert said == "soon True\n"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("step", [-86_400, 86_400])
 def test_timers_are_set_with_the_clock(step: int) -> None:
     """Those that wait, and those that were made in this very turn; in their order, and none before its time."""

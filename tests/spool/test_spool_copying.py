@@ -113,6 +113,7 @@ def test_an_operators_copy_lets_the_worker_commit(world: SqliteWorld, monkeypatc
     assert free == [True]
 
 
+@pytest.mark.alone
 class OnASlowDisk(TestCase):
     """With the real thread, on a disk that takes its time for each page of the queue file, and none for the log."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import pytest
 from spools import folder_of
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
@@ -114,6 +115,7 @@ with Desk(Path(sys.argv[1])) as desk:
 """
 
 
+@pytest.mark.alone
 class BesideAnOperator(TestCase):
     """A worker that commits while the `mta` command changes every row."""
 

@@ -263,6 +263,7 @@ def test_a_content_file_that_cannot_be_removed_is_swept_away_at_the_next_start(
     assert content_files(world) == []
 
 
+@pytest.mark.alone
 def test_a_program_that_keeps_the_file_locked_is_waited_for_once(world: SqliteWorld) -> None:
     world.spool._writer._committer._store.patience = 50
     before, _ = world.commit()

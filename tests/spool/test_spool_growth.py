@@ -13,6 +13,8 @@ SAMPLE = 1_000  # messages
 ROUNDS = 9
 MEBIBYTE = 1024 * 1024
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def crowd(tmp_path: Path):

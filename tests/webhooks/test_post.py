@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import trustme
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -59,6 +60,7 @@ class PostTest(TestCase):
 
         return Deferred.fromCoroutine(test())
 
+    @pytest.mark.alone
     def test_a_receiver_that_stalls_or_is_down_is_given_up(self) -> "Deferred[None]":
         async def test() -> None:
             self.receiver.stall = 1.0
