@@ -10,6 +10,8 @@ setup: $(VENV)/.program
 run: setup
 	$(BIN)/twistd -n --pidfile= mta start --config etc/mta.yml
 
+# Hundreds of processes are started from the same files, which are compiled once, whatever the environment says.
+test soak: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.tests
 	tests/install-peers
 	$(BIN)/python -m pytest -n auto $(ARGS)
