@@ -1,6 +1,7 @@
 """Build: the generator and the sink, compiled when they are first needed, and again when their sources change."""
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,7 +24,8 @@ def program(name: str) -> Path:
     if not shutil.which("cc"):
         raise SystemExit(NO_COMPILER)
     BUILT.mkdir(exist_ok=True)
-    command: list[str | Path] = ["cc", "-O2", "-Wall", "-Wextra", "-o", built, sources[0], sources[1]]
+    making = BUILT / f"{name}.{os.getpid()}"  # others may want it at the same time, and never half of it
+    command: list[str | Path] = ["cc", "-O2", "-Wall", "-Wextra", "-o", making, sources[0], sources[1]]
     command += ["-DWITH_TLS", "-lssl", "-lcrypto"] if has_tls() else []
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -33,6 +35,7 @@ def program(name: str) -> Path:
         mark.touch()
     else:
         mark.unlink(missing_ok=True)
+    making.replace(built)
     return built
 
 

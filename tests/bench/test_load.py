@@ -82,6 +82,7 @@ def test_the_pipelined_next_message_is_right_behind_the_content(sink: Sink) -> N
     assert len(server.contents) == 3
 
 
+@pytest.mark.alone
 def test_times_are_in_order_and_the_rate_is_kept(sink: Sink) -> None:
     load = Load(messages=20, sessions=1, rate=100)
     sent = sink.send(load, sink.port)
