@@ -1,6 +1,7 @@
 """Peers: relays under load, each with a folder, a port and a next hop; and this one as one of them."""
 
 import os
+import random
 import re
 import socket
 import subprocess
@@ -17,7 +18,9 @@ import yaml
 from bench.measure import Group, wait_for
 
 HOME = Path(__file__).resolve().parent.parent
-PORTS = iter(range(22000, 32000))  # below those that the kernel gives to clients, so that a restart finds its own free
+# Below those that the kernel gives to clients, so that a restart finds its own free; in an order of chance, so that who
+# measures beside us looks for others.
+PORTS = iter(random.SystemRandom().sample(range(22_000, 32_000), 10_000))
 MANY = 20_000  # sessions, which is more than is ever asked for
 
 
