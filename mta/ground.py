@@ -11,6 +11,7 @@ from mta.config.model import Config
 from mta.dns.resolver import ThreadedResolver
 from mta.interfaces import IResolver
 from mta.maillog import LineWriter
+from mta.net.handover import HandedOver
 from mta.net.measures import Measures
 from mta.net.systemd import Systemd
 from mta.net.tally import Alone, Tally
@@ -70,7 +71,7 @@ class Ground:
     sink: where the lines of the log go; None for Twisted's own log. vfs: the name of the SQLite VFS under the queue
     file. inline: no threads. resolver: makes whoever asks the DNS. poll: seconds between two looks whether an operator
     has changed something in the queue; drop: likewise in the drop folder, 0 for no such folder. place: beside whom it
-    stands. systemd: who has started it, perhaps.
+    stands. systemd: who has started it, perhaps. handed: what its process had before it was begun anew.
     """
 
     reactor: Any
@@ -84,3 +85,4 @@ class Ground:
     drop: float = 1.0
     place: Place = field(default_factory=Place)
     systemd: Systemd = field(default_factory=Systemd)
+    handed: HandedOver = field(default_factory=HandedOver)

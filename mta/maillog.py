@@ -74,7 +74,11 @@ class LineWriter:
     Made in the reactor's thread; others may use it too.
     """
 
-    def __init__(self, reactor: IReactorTime, path: Path | None = None) -> None:
+    def __init__(self, reactor: IReactorTime, path: Path | None = None, descriptor: int | None = None) -> None:
+        """descriptor: of the file, ours from now on, for where it cannot be opened any more by its path.
+
+        Raises `OSError`.
+        """
         self._when_idle = when_idle(reactor)
         self._from_thread: Callable[..., object] = getattr(reactor, "callFromThread", self._when_idle)
         self._home = get_ident()
@@ -85,7 +89,15 @@ class LineWriter:
             if isinstance(self._file, io.TextIOWrapper):
                 self._file.reconfigure(errors="backslashreplace")
         else:
-            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+            try:
+                self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+            except PermissionError:
+                if descriptor is None:
+                    raise
+                self._file = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+            else:
+                if descriptor is not None:
+                    os.close(descriptor)
         self._lines: deque[str] = deque()
         self._expected = False  # a flush is on its way, which begins by saying that it no longer is
         self._listeners: list[Callable[[Sequence[str]], None]] = []
@@ -107,6 +119,10 @@ class LineWriter:
         except (OSError, ValueError):
             return None
         return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+    def descriptor(self) -> int | None:
+        """Of the file; None for standard output. It stays ours."""
+        return None if self._file is sys.__stdout__ else self._file.fileno()
 
     def close(self) -> None:
         """Write what has gathered, and let go of the file."""

@@ -6,20 +6,28 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.python import usage
 
 from mta.config.load import check_files, find, load
+from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.ground import Ground
 from mta.maillog import LineWriter
+from mta.net.early import hand_on, hold_back
+from mta.net.handover import HandedOver, Rehearsal
 from mta.net.poller import the_reactor
 from mta.net.systemd import Systemd, began_with
 from mta.service import Relay
+from mta.wiring.control import Control, own_version
+from mta.wiring.rehearsing import rehearse
+from mta.wiring.restarting import COULD, Program, Restarting, names_of
 from mta.wiring.trouble import CannotStart
 from mta.workers.process import spare_collector
 from mta.workers.supervisor import Supervisor, workers_of
@@ -32,7 +40,15 @@ class StartOptions(usage.Options):
 
 
 class Options(usage.Options):
-    """Options of `twistd mta`."""
+    """Options of `twistd mta`.
+
+    handed: what this process had before its program was executed anew. rehearsal: what it is to say whether it could
+    start with; None where it is to start. pidfile: of a process that has one already, absolute; "" for none.
+    """
+
+    handed: HandedOver
+    rehearsal: Rehearsal | None
+    pidfile: str
 
     synopsis = "[twistd's options] mta start [--config FILE]"
     subCommands = [["start", None, StartOptions, "Start the relay"]]
@@ -41,6 +57,18 @@ class Options(usage.Options):
         """Say what is missing; `start` is the only thing that twistd can be told here."""
         if self.subCommand is None:
             raise usage.UsageError("say what to do: twistd mta start [--config FILE]")
+        self.handed = HandedOver.of_environment(os.environ, os.getpid())
+        self.rehearsal = Rehearsal.of_environment(os.environ)
+        self.pidfile = ""
+        if self.handed.has_begun_anew or self.rehearsal is not None:
+            self._stay_what_we_are(self.parent)
+
+    def _stay_what_we_are(self, twistd: Any) -> None:
+        """What twistd was asked for has been done before: this is a daemon already, with a pidfile, of that user."""
+        if not twistd["nodaemon"] and not twistd["logfile"]:
+            twistd["logfile"] = "twistd.log"
+        self.pidfile = str(Path(twistd["pidfile"]).absolute()) if twistd["pidfile"] else ""
+        twistd.update({"nodaemon": True, "pidfile": "", "uid": None, "gid": None, "chroot": None})
 
 
 class _StartedByTwistd(MultiService):
@@ -105,42 +133,83 @@ def makeService(options: Options) -> IService:
     """The relay, as twistd runs it. A wrong configuration never starts: its mistakes are printed, exit status 1."""
     reactor = the_reactor()  # not before: twistd may have been told to choose one
     twistd: Any = options.parent or {}
+    program = Program()
+    hold_back()  # what comes from now on may be about what is read below
     try:
         config = load(find(options.subOptions["config"], os.environ))
         check_files(config)
+        if options.rehearsal is not None:
+            _rehearse(config, options.rehearsal, reactor)
+        return _started(config, options, twistd, reactor, program)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
-    sink, workers = _log_of(twistd, reactor), workers_of(config)
-    systemd = Systemd.of_environment(os.environ, os.getpid(), began_with())
-    service: StartedRelay | StartedSupervisor
-    try:
-        if workers == 1:
-            service = StartedRelay(config, Ground(reactor, sink=sink, systemd=systemd))
-        else:
-            service = StartedSupervisor(config, reactor, sink, workers, systemd)
-        if config.admin.listen is not None:
-            from mta.admin.beside import admin_of  # here, since who goes without it goes without its memory as well
-
-            admin = admin_of(service, config, reactor, sink)
-            admin.setServiceParent(service)
-            service.reloading.follow(admin.adopt)
     except CannotStart as error:
         sys.stderr.write(f"mta: {error}\n")
         raise SystemExit(1) from None
+
+
+def _started(config: Config, options: Options, twistd: Mapping[str, Any], reactor: Any, program: Program) -> IService:
+    """Raises `CannotStart`."""
+    handed = options.handed
+    handed.close_all_but(names_of(config))
+    sink, workers = _log_of(twistd, reactor, handed), workers_of(config)
+    systemd = Systemd.of_environment(os.environ, os.getpid(), began_with())
+    service: StartedRelay | StartedSupervisor
+    if workers == 1:
+        service = StartedRelay(config, Ground(reactor, sink=sink, systemd=systemd, handed=handed))
+    else:
+        service = StartedSupervisor(config, reactor, sink, workers, systemd, handed)
+    parts = [service.hand_over]
+    if config.admin.listen is not None:
+        from mta.admin.beside import admin_of  # here, since who goes without it goes without its memory as well
+
+        admin = admin_of(service, config, reactor, sink, handed)
+        admin.setServiceParent(service)
+        service.reloading.follow(admin.adopt)
+        parts.append(admin.hand_over)
+    log = service.log.event
+    in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
+    restarting = Restarting(reactor, program, systemd, sink, log, in_thread, lambda: service.config, parts)
+    control = Control(reactor, config.spool, handed, log, restarting.restart)
+    control.setServiceParent(service)
+    parts.append(control.hand_over)
     service.begun_by(twistd)
-    # From now on, or whoever is too early with it would end what has not begun.
-    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
+    reactor.addSystemEventTrigger("after", "shutdown", partial(_finish, restarting, options.pidfile))
+    hand_on(reactor, {signal.SIGHUP: service.reload, signal.SIGUSR2: restarting.restart})
     return service
 
 
-def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime) -> LineWriter | None:
+def _rehearse(config: Config, rehearsal: Rehearsal, reactor: Any) -> NoReturn:
+    """Make all parts of it, as each process would, and look at the rest; then this one has done its work.
+
+    Raises `CannotStart`.
+    """
+    relay = Relay(config, Ground(reactor))
+    if config.admin.listen is not None:
+        from mta.admin.beside import admin_of
+
+        admin_of(relay, config, reactor, None, HandedOver())
+    rehearse(config, rehearsal)
+    sys.stdout.write(f"{COULD}{own_version()}\n")
+    raise SystemExit(0)
+
+
+def _finish(restarting: Restarting, pidfile: str) -> None:
+    """The very last. Returns only where the process is to end."""
+    restarting.finish()
+    if pidfile:  # twistd does not know of it any more
+        with suppress(OSError):
+            Path(pidfile).unlink()
+
+
+def _log_of(twistd: Mapping[str, Any], reactor: IReactorTime, handed: HandedOver) -> LineWriter | None:
     """Where the log goes, by twistd's own options; None where it is for twistd to write it."""
     if twistd.get("syslog") or twistd.get("logger"):
         return None
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     try:
-        sink = LineWriter(reactor, None if name == "-" else Path(name).absolute())
+        sink = LineWriter(reactor, None if name == "-" else Path(name).absolute(), handed.log)
     except OSError as error:
         sys.stderr.write(f"mta: the log {name} cannot be written: {error.strerror}\n")
         raise SystemExit(1) from None

@@ -165,6 +165,11 @@ class Relay(MultiService):
         """Listeners that nobody listens at."""
         return [listener.name for listener in self._listeners if not listener.is_bound]
 
+    def hand_over(self) -> dict[str, list[int]]:
+        """Descriptors of what is listened on, by the names of listeners, which stay open when the relay ends. Without
+        those of systemd, which has its own way to hand them over."""
+        return {one.name: one.hand_over() for one in self._listeners if not one.name.startswith("systemd:")}
+
     def admit(self, descriptor: int) -> None:
         """Serve a connected Unix socket whose other end is in this relay's own hands, and may send anywhere. The
         descriptor is ours from now on."""

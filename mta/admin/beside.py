@@ -11,20 +11,23 @@ from mta.admin.supervised import SeveralProcesses
 from mta.admin.tail import Tail
 from mta.config.model import Config
 from mta.maillog import LineWriter
+from mta.net.handover import HandedOver
 from mta.service import Relay
 from mta.web.console.watch import Watch
 from mta.workers.supervisor import Supervisor
 
 
-def admin_of(service: Relay | Supervisor, config: Config, reactor: Any, sink: LineWriter | None) -> Admin:
+def admin_of(
+    service: Relay | Supervisor, config: Config, reactor: Any, sink: LineWriter | None, handed: HandedOver
+) -> Admin:
     """What answers at `admin.listen`."""
     if isinstance(service, Relay):
         watch, look = _watched(sink, None)
         seen = Seen(watch, service.manager.window, look)
-        return Admin(config, reactor, OneProcess(service, reactor), service.log.event, seen)
+        return Admin(config, reactor, OneProcess(service, reactor), service.log.event, seen, handed)
     watch, look = _watched(sink, sink.shareable() if sink is not None else None)
     seen = Seen(watch, lambda destination: None, look)
-    return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event, seen)
+    return Admin(config, reactor, SeveralProcesses(config, service, reactor), service.log.event, seen, handed)
 
 
 def _watched(sink: LineWriter | None, shared: int | None) -> tuple[Watch, Callable[[], None]]:

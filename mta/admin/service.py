@@ -13,6 +13,7 @@ from mta.config.model import Config
 from mta.config.reading import read_token
 from mta.maillog import Log
 from mta.net import eager
+from mta.net.handover import HandedOver
 from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
 from mta.operating.operator import Operator
@@ -25,7 +26,7 @@ from mta.web.hosts import Hosts
 from mta.web.routes import Route
 from mta.web.seams import IRunning
 from mta.web.site import Site
-from mta.wiring.trouble import CannotStart, cannot_listen
+from mta.wiring.trouble import CannotStart, cannot_listen, listening_name_of_admin
 
 AT_ONCE: Final = 4  # calls of the operator's that are under way
 LINE: Final = 64  # and that wait for one
@@ -37,8 +38,20 @@ _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared
 class Admin(Service):
     """The admin address of a relay, as a part of its service."""
 
-    def __init__(self, config: Config, reactor: Any, running: IRunning, log: Log, seen: Seen) -> None:
-        """seen: what pages show that is known to this process. Raises `CannotStart`."""
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        running: IRunning,
+        log: Log,
+        seen: Seen,
+        handed: HandedOver | None = None,
+    ) -> None:
+        """seen: what pages show that is known to this process. handed: what it had before it was begun anew.
+
+        Raises `CannotStart`.
+        """
+        self._handed = handed or HandedOver()
         self._reactor = reactor
         self._address = config.admin.listen
         self._log = log
@@ -116,13 +129,22 @@ class Admin(Service):
     def _bind(self) -> None:
         if self._port is not None or self._address is None:
             return
+        inherited = self._handed.take(listening_name_of_admin(self._address))
         try:
-            if self._address.path:
+            if inherited:
+                self._port = eager.inherit(self._reactor, inherited[0], self.site)
+            elif self._address.path:
                 self._port = eager.listen_unix(self._reactor, self._address.path, self.site)
             else:
                 self._port = eager.listen(self._reactor, self._address.host, self._address.port, self.site)
         except (CannotListenError, OSError) as error:
-            raise cannot_listen(f"{self._address} (admin.listen)", error) from error
+            raise cannot_listen(listening_name_of_admin(self._address), error) from error
+
+    def hand_over(self) -> dict[str, list[int]]:
+        """As in `Relay`."""
+        if self._port is None or self._address is None:
+            return {}
+        return {listening_name_of_admin(self._address): [eager.hand_over(self._port)]}
 
     def _wait(self, seconds: float) -> "Deferred[None]":
         return deferLater(self._reactor, seconds)

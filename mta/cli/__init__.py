@@ -20,6 +20,10 @@ def main() -> None:
         from mta.cli.sendmail import run
 
         sys.exit(run(sys.argv[1:], name))
+    if sys.argv[1:2] == ["start"]:
+        from mta.net.early import hold_back
+
+        hold_back()
     from mta.cli.program import program  # here, so that naming this package costs nothing
 
     try:

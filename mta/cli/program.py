@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 # By name: the module of this package that has it, and what it does in a few words.
 COMMANDS: Final = {
     "start": ("start", "Start the relay in the foreground."),
+    "restart": ("restart", "Start the running relay anew, with nobody refused."),
     "check": ("check", "Check the configuration, and say what is dangerous in it."),
     "doctor": ("doctor", "Examine whether this relay is ready for the world."),
     "queue": ("queue", "List what is in the queue."),

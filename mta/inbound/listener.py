@@ -12,6 +12,7 @@ from mta.inbound.house import House
 from mta.inbound.manners import Manners
 from mta.inbound.protocol import InboundProtocol
 from mta.inbound.proxy import Porch
+from mta.net import eager
 from mta.net.tls import ServerTls
 from mta.policy.access import in_networks
 from mta.smtp.ip import plain_address
@@ -85,6 +86,10 @@ class Listener:
     def ports(self) -> Sequence[IListeningPort]:
         """What it listens on."""
         return self._ports
+
+    def hand_over(self) -> list[int]:
+        """Descriptors of what it listens on, which stay open, and go on listening, when it is closed."""
+        return [eager.hand_over(port) for port in self._ports]
 
     def close(self) -> "Deferred[None]":
         """Listen no more."""

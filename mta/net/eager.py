@@ -10,6 +10,7 @@ It needs to know how Twisted keeps what is queued (`dataBuffer`, `_tempDataBuffe
 tests/net/test_eager.py watches. Reactors that make their own transports (the simulation's) are simply asked.
 """
 
+import os
 import socket
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
+from twisted.python.lockfile import FilesystemLock
 
 from mta.net.poller import Poller
 
@@ -99,6 +101,8 @@ class _Client(_SendsAtOnce, tcp.Client):  # type: ignore[misc]  # both have `dis
 
 class _Port(tcp.Port):
     transport = _Server
+    # Who listens may have handed the socket over to somebody, who is to find it listening.
+    _shouldShutdown = False
 
     def createInternetSocket(self) -> socket.socket:
         listening = cast(socket.socket, super().createInternetSocket())
@@ -121,6 +125,14 @@ class UnixPort(unix.Port):
     """A Unix socket whose connections send at once."""
 
     transport = _UnixServer
+    _shouldShutdown = False  # as above
+    is_handed_over = False
+
+    def connectionLost(self, reason: Any) -> None:
+        if self.is_handed_over:  # its name and the lock beside it stay
+            tcp.Port.connectionLost(self, reason)
+        else:
+            super().connectionLost(reason)
 
 
 class _AdoptedUnixPort(UnixPort):
@@ -138,6 +150,18 @@ class _AdoptedUnixPort(UnixPort):
 
     def connectionLost(self, reason: Any) -> None:
         tcp.Port.connectionLost(self, reason)
+
+
+class InheritedUnixPort(_AdoptedUnixPort):
+    """One that this process has made, before its program was executed anew."""
+
+    def startListening(self: Any) -> None:
+        super().startListening()
+        self.lockFile = FilesystemLock((self._bindPath + b".lock").decode(errors="surrogateescape"))
+        self.lockFile.locked = True  # it names this process
+
+    def connectionLost(self, reason: Any) -> None:
+        UnixPort.connectionLost(self, reason)
 
 
 def listen(reactor: Any, address: str, port: int, factory: Any, backlog: int = 1024) -> IListeningPort:
@@ -168,6 +192,25 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
         )
     listening.startListening()
     return cast(IListeningPort, listening)
+
+
+def inherit(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
+    """Accept from a listening socket that this process had before its program was executed anew, see `hand_over`. The
+    descriptor is ours from now on, and the name of a Unix socket is removed at the end."""
+    with socket.socket(fileno=descriptor) as one:
+        if one.family != socket.AF_UNIX:
+            return adopt(reactor, one.detach(), factory)
+        listening = InheritedUnixPort._fromListeningDescriptor(reactor, descriptor, factory)
+    listening.startListening()
+    return cast(IListeningPort, listening)
+
+
+def hand_over(port: Any) -> int:
+    """A descriptor of a listening socket, which stays open, and listens, when the port is closed. Who connects
+    meanwhile waits."""
+    if isinstance(port, UnixPort):
+        port.is_handed_over = True
+    return os.dup(port.fileno())
 
 
 def connect(reactor: Any, host: str, port: int, factory: Any, timeout: float) -> IConnector:

@@ -6,6 +6,7 @@ for a while, that socket is paused, and the kernel turns to the others. A Unix s
 accept from the same one.
 """
 
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from twisted.internet.protocol import Factory
 
-from mta.net.eager import UnixPort
+from mta.net.eager import InheritedUnixPort, UnixPort, hand_over
 
 BACKLOG = 1024
 
@@ -34,22 +35,33 @@ class Held(Protocol):
     def close(self) -> None:
         """Let go of them. Who has been given one goes on with it."""
 
+    def hand_over(self) -> list[int]:
+        """Descriptors of what listens there, which stay open when this is closed; a Unix socket keeps its name."""
+
 
 class HeldTcp:
     """As many sockets as there are processes, on one address."""
 
-    def __init__(self, address: str, port: int, processes: int) -> None:
-        """Raises `OSError`."""
-        self._sockets: list[socket.socket] = []
+    def __init__(self, address: str, port: int, processes: int, inherited: Sequence[int] = ()) -> None:
+        """inherited: descriptors of sockets on that address, to go on with; no more than processes. Where they are
+        fewer, and no other can be bound beside them, since whoever bound them had other rights, they are shared.
+
+        Raises `OSError`.
+        """
+        self._sockets = [socket.socket(fileno=one) for one in inherited]
+        for one in self._sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         [(family, *_, where), *_] = socket.getaddrinfo(
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
         )
         try:
-            if not port:
+            if self._sockets:
+                where = self._sockets[0].getsockname()
+            elif not port:
                 with socket.socket(family, socket.SOCK_STREAM) as any_port:
                     any_port.bind(where)
                     where = any_port.getsockname()
-            for number in range(processes):
+            for number in range(len(self._sockets), processes):
                 one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
                 self._sockets.append(one)
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,31 +73,47 @@ class HeldTcp:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 one.listen(BACKLOG)
         except OSError:
-            self.close()
-            raise
-        self.descriptors = [one.fileno() for one in self._sockets]
+            if not inherited:
+                self.close()
+                raise
+            self._sockets.pop().close()  # the one that could not be bound
+        self._are_shared = len(self._sockets) < processes
+        self.descriptors = [self._sockets[number % len(self._sockets)].fileno() for number in range(processes)]
 
     def pause(self, number: int) -> None:
         """As in `Held`. It stays bound, since the rights to bind it may have been given away (Linux)."""
-        with suppress(OSError):  # it is paused already
-            self._sockets[number].shutdown(socket.SHUT_RDWR)
+        if not self._are_shared:
+            with suppress(OSError):  # it is paused already
+                self._sockets[number].shutdown(socket.SHUT_RDWR)
 
     def resume(self, number: int) -> None:
         """As in `Held`."""
-        self._sockets[number].listen(BACKLOG)
+        if not self._are_shared:
+            self._sockets[number].listen(BACKLOG)
 
     def close(self) -> None:
         """As in `Held`."""
         for one in self._sockets:
             one.close()
 
+    def hand_over(self) -> list[int]:
+        """As in `Held`."""
+        return [os.dup(one.fileno()) for one in self._sockets]
+
 
 class HeldUnix:
     """One socket in the file system, for all processes."""
 
-    def __init__(self, reactor: Any, path: str, processes: int) -> None:
-        """Raises `CannotListenError`, or `OSError` from the lock beside it."""
-        self._port = _OnlyHeld(path.encode(), Factory(), BACKLOG, 0o666, reactor, wantPID=1)
+    def __init__(self, reactor: Any, path: str, processes: int, inherited: Sequence[int] = ()) -> None:
+        """inherited: at most one descriptor, as above.
+
+        Raises `CannotListenError`, or `OSError` from the lock beside it.
+        """
+        if inherited:
+            with socket.socket(fileno=inherited[0]) as one:
+                self._port = _OnlyInherited._fromListeningDescriptor(reactor, one.fileno(), Factory())
+        else:
+            self._port = _OnlyHeld(path.encode(), Factory(), BACKLOG, 0o666, reactor, wantPID=1)
         self._port.startListening()
         self.descriptors = [self._port.fileno()] * processes
 
@@ -99,9 +127,13 @@ class HeldUnix:
         """As in `Held`; its name goes."""
         self._port.stopListening()
 
+    def hand_over(self) -> list[int]:
+        """As in `Held`."""
+        return [hand_over(self._port)]
+
 
 class HeldGiven:
-    """One socket that somebody else has made, and keeps: systemd."""
+    """One socket that all processes share: one that somebody else has made, and keeps, which is systemd."""
 
     def __init__(self, descriptor: int, processes: int) -> None:
         self.descriptors = [descriptor] * processes
@@ -115,12 +147,36 @@ class HeldGiven:
     def close(self) -> None:
         """As in `Held`; it may be wanted again."""
 
+    def hand_over(self) -> list[int]:
+        """As in `Held`: whoever keeps it hands it over."""
+        return []
 
-class _OnlyHeld(UnixPort):
-    """Listens, and accepts nobody."""
+
+class HeldBeside(HeldGiven):
+    """One that is left over of an address, as there were more processes before; it has clients who wait."""
+
+    def close(self) -> None:
+        """As in `Held`."""
+        os.close(self.descriptors[0])
+
+    def hand_over(self) -> list[int]:
+        """As in `Held`."""
+        return [os.dup(self.descriptors[0])]
+
+
+class _AcceptsNobody:
+    """Mixed in before a port."""
 
     def startReading(self) -> None:
         pass
 
     def stopReading(self) -> None:
         pass
+
+
+class _OnlyHeld(_AcceptsNobody, UnixPort):
+    pass
+
+
+class _OnlyInherited(_AcceptsNobody, InheritedUnixPort):
+    pass

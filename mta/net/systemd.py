@@ -7,7 +7,7 @@ the same with the sockets when it is imported, and keeps one of each name; so wh
 import os
 import socket
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,10 +24,24 @@ def began_with(environment: Path = Path("/proc/self/environ")) -> bytes:
 
 
 class Systemd:
-    """names: of the sockets, in order. watchdog: seconds within which it wants to hear from us; 0 for never."""
+    """names: of the sockets, in order. watchdog: seconds within which it wants to hear from us; 0 for never.
 
-    def __init__(self, address: str = "", watchdog: float = 0.0, sockets: Sequence[tuple[str, int]] = ()) -> None:
-        """address: of the socket that it hears us on; "" where it does not. sockets: their names and descriptors."""
+    keeps_us: this process is not going to end, though the relay in it does: its program is about to be executed anew.
+    """
+
+    def __init__(
+        self,
+        address: str = "",
+        watchdog: float = 0.0,
+        sockets: Sequence[tuple[str, int]] = (),
+        told: Mapping[str, str] | None = None,
+    ) -> None:
+        """address: of the socket that it hears us on; "" where it does not. sockets: their names and descriptors.
+
+        told: what of it stood in our environment.
+        """
+        self._told = dict(told or {})
+        self.keeps_us = False
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._sockets = sockets
         self.watchdog = watchdog
@@ -47,7 +61,13 @@ class Systemd:
                 os.set_inheritable(descriptor, False)
                 os.set_blocking(descriptor, False)
                 sockets.append((names[number] if number < len(names) else "unknown", descriptor))
-        return cls(taken["NOTIFY_SOCKET"], int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0, sockets)
+        return cls(taken["NOTIFY_SOCKET"], int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0, sockets, taken)
+
+    def handing_over(self) -> dict[str, str]:
+        """What to add to the environment of a program that is executed in the place of this one, in this process."""
+        for _, descriptor in self._sockets:
+            os.set_inheritable(descriptor, True)
+        return {key: value for key, value in self._told.items() if value}
 
     @property
     def hears(self) -> bool:

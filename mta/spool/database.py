@@ -106,6 +106,18 @@ def peek(path: Path, vfs: str | None) -> apsw.Connection:
     return _connect(path, vfs)
 
 
+def require_known(path: Path) -> None:
+    """Look whether this program could start with a queue file, which is left as it is. Raises `SpoolBroken`."""
+    try:
+        db = peek(path, None)
+        try:
+            _require_known(_version(db), path)
+        finally:
+            db.close()
+    except (apsw.Error, Damaged) as error:
+        raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
+
+
 def reopen(path: Path, vfs: str | None) -> apsw.Connection:
     """Open our queue file again after an error, and check it. Raises `SpoolBroken`; nothing is set aside."""
     db = attach(path, vfs)
@@ -199,13 +211,18 @@ def _make(path: Path, disk: Disk, vfs: str | None) -> None:
 
 def _upgrade(db: apsw.Connection, path: Path) -> None:
     found, steps = _version(db), schema()
-    if found > len(steps):
-        raise SpoolBroken(
-            f"the queue file {path} was written by a newer version of this program "
-            f"(schema {found}, this one knows {len(steps)}): start that version"
-        )
+    _require_known(found, path)
     for number in range(found, len(steps)):
         _step(db, number + 1, steps[number])
+
+
+def _require_known(found: int, path: Path) -> None:
+    known = len(schema())
+    if found > known:
+        raise SpoolBroken(
+            f"the queue file {path} was written by a newer version of this program "
+            f"(schema {found}, this one knows {known}): start that version"
+        )
 
 
 def _step(db: apsw.Connection, number: int, script: str) -> None:

@@ -36,7 +36,8 @@ class Heartbeat:
         """The relay stops."""
         if self._beat.running:
             self._beat.stop()
-        self._systemd.tell("STOPPING=1", "STATUS=transactions under way may end")
+        stops = () if self._systemd.keeps_us else ("STOPPING=1",)
+        self._systemd.tell(*stops, "STATUS=transactions under way may end")
 
     def _ready(self) -> None:
         self._systemd.tell("READY=1", f"STATUS={self._status()}")

@@ -161,6 +161,8 @@ def way_to_listen(
             if not given:
                 raise not_given(ground.systemd)
             return [eager.adopt(reactor, os.dup(one), factory) for one in given]
+        if inherited := ground.handed.take(str(address)):
+            return [eager.inherit(reactor, one, factory) for one in inherited]
         if address.path:
             return [eager.listen_unix(reactor, address.path, factory)]
         return [eager.listen(reactor, address.host, address.port, factory)]

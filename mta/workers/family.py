@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 
+from mta.net.early import blocked
 from mta.workers.lines import WEBHOOKS, Words, adopt
 from mta.workers.worker import Worker
+
+_FAREWELL: Final = 2.0  # seconds that the parent has to end
 
 _logger = Logger()
 
@@ -30,7 +33,7 @@ class Family:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._workers: dict[int, Worker] = {}
         self._is_lost = False
-        with theirs:
+        with theirs, blocked():
             self._process = subprocess.Popen(  # noqa: S603  ourselves
                 [sys.executable, "-P", "-m", "mta.workers.parent", str(theirs.fileno()), *words],
                 stdin=subprocess.DEVNULL,
@@ -84,8 +87,10 @@ class Family:
         adopt(reactor, socket.socket(fileno=os.dup(self._line.fileno())), Words(self._hear, gone))
 
     def close(self) -> None:
-        """Let the parent go; the workers have."""
+        """Let the parent go; the workers have. Waits for its end: it could outlive our program, see `restarting`."""
         self._line.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_FAREWELL)
 
     def _ask(self, what: dict[str, object], descriptors: Sequence[int]) -> None:
         with suppress(ConnectionError):  # there is no parent any more, which is noticed where it is listened to

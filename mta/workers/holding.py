@@ -7,7 +7,8 @@ from twisted.internet.error import CannotListenError
 
 from mta.config.model import Config
 from mta.config.units import SocketAddress
-from mta.net.held import Held, HeldGiven, HeldTcp, HeldUnix
+from mta.net.handover import HandedOver
+from mta.net.held import Held, HeldBeside, HeldGiven, HeldTcp, HeldUnix
 from mta.net.systemd import Systemd
 from mta.wiring.changes import kept_listeners
 from mta.wiring.inward import not_given
@@ -17,11 +18,12 @@ from mta.wiring.trouble import cannot_listen
 class Holding:
     """The sockets of each listener; most have one for each process, those from systemd have what it has made."""
 
-    def __init__(self, reactor: Any, processes: int, systemd: Systemd) -> None:
-        """Of a configuration without listeners."""
+    def __init__(self, reactor: Any, processes: int, systemd: Systemd, handed: HandedOver | None = None) -> None:
+        """Of a configuration without listeners. handed: sockets that we had before we were begun anew."""
         self._reactor = reactor
         self._processes = processes
         self._systemd = systemd
+        self._handed = handed or HandedOver()
         self._names: list[str] = []
         self._held: list[Sequence[Held]] = []
 
@@ -30,7 +32,7 @@ class Holding:
 
         Raises `CannotStart`, with nothing held that was not.
         """
-        other = Holding(self._reactor, self._processes, self._systemd)
+        other = Holding(self._reactor, self._processes, self._systemd, self._handed)
         for old, entry in zip(self._kept(config), config.listen, strict=True):
             try:
                 other._held.append(self._held[old] if old is not None else self._hold(entry.address))
@@ -49,9 +51,19 @@ class Holding:
             if not given:
                 raise not_given(self._systemd)
             return [HeldGiven(one, self._processes) for one in given]
+        inherited = self._handed.take(str(address))
         if address.path:
-            return [HeldUnix(self._reactor, address.path, self._processes)]
-        return [HeldTcp(address.host, address.port, self._processes)]
+            return [HeldUnix(self._reactor, address.path, self._processes, inherited)]
+        one_each, left = inherited[: self._processes], inherited[self._processes :]
+        own = HeldTcp(address.host, address.port, self._processes, one_each)
+        return [own, *(HeldBeside(one, self._processes) for one in left)]
+
+    def hand_over(self) -> dict[str, list[int]]:
+        """Descriptors of what is listened on, by the names of listeners, which stay open when it is let go of."""
+        return {
+            name: [descriptor for one in held for descriptor in one.hand_over()]
+            for name, held in zip(self._names, self._held, strict=True)
+        }
 
     def let_go_of_all_but(self, those: "Holding | None" = None) -> None:
         """Hold no longer what is held here and not there."""

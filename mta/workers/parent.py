@@ -18,14 +18,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
+from mta.net.early import WAITING
 from mta.spool.sqlite import SqliteSpool
 from mta.workers.lines import MOST_DESCRIPTORS, MOST_OCTETS, WEBHOOKS
 from mta.workers.process import run
 
 _CHILD_GONE: Final = signal.SIGCHLD
-# What ends the relay may be sent to all of its processes. The workers have to be listened to until they have ended, so
-# the parent stays until the supervisor is no more.
-_FOR_THE_SUPERVISOR: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(words: Sequence[str]) -> int:
@@ -53,7 +51,12 @@ class _Parent:
         self._workers: dict[int, int] = {}
         self._woken, self._wakes = socket.socketpair()
         self._wakes.setblocking(False)
-        self._were = {one: signal.signal(one, signal.SIG_IGN) for one in _FOR_THE_SUPERVISOR}
+        # What ends the relay may be sent to all of its processes. The workers have to be listened to until they have
+        # ended, so the parent stays until the supervisor is no more.
+        self._was = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for one in WAITING:
+            signal.signal(one, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)  # who has started us has blocked them
         signal.signal(_CHILD_GONE, lambda *_: None)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
 
@@ -99,8 +102,7 @@ class _Parent:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(_CHILD_GONE, signal.SIG_DFL)
-            for one, was in self._were.items():
-                signal.signal(one, was)
+            signal.signal(signal.SIGTERM, self._was)  # not the others, or one that comes early would end it
             for line in (self._supervisor, self._woken, self._wakes):
                 line.close()
             status = run(number, self._supervisors_id, descriptors)

@@ -100,7 +100,6 @@ def _run(reactor: Any, relay: Relay, supervisor: socket.socket) -> None:
 
     reactor.addSystemEventTrigger("before", "shutdown", relay.stopService)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # for the supervisor, who tells us what has changed
     _tell(supervisor, {"ready": True})
     supervisor.recv(len(GO))  # all are ready; or this is its end, which is found once more below
     obedience = Obedience(relay, partial(_tell, supervisor), stop)

@@ -18,6 +18,7 @@ from twisted.logger import ILogObserver
 
 from mta.config.model import Config
 from mta.maillog import LineWriter, MailLog, Observer
+from mta.net.handover import HandedOver
 from mta.net.measures import make_rows, rows
 from mta.net.systemd import Systemd
 from mta.net.tally import Tally, make_tally
@@ -43,8 +44,17 @@ AWAY: Final = 2.0  # seconds of such a pause from which on its clients do not wa
 class Supervisor(MultiService):
     """The relay, as one service of twistd's, that several processes do the work of."""
 
-    def __init__(self, config: Config, reactor: Any, sink: LineWriter | None, workers: int, systemd: Systemd) -> None:
-        """sink: where the lines of the log go; None for Twisted's own log. systemd: who has started it, perhaps."""
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        sink: LineWriter | None,
+        workers: int,
+        systemd: Systemd,
+        handed: HandedOver | None = None,
+    ) -> None:
+        """sink: where the lines of the log go; None for Twisted's own log. systemd: who has started it, perhaps.
+        handed: what this process had before it was begun anew."""
         super().__init__()
         self._config = config
         self._reactor = reactor
@@ -58,7 +68,7 @@ class Supervisor(MultiService):
         self.measures = rows(self._measured, workers)
         self.hatches = Hatches(reactor, workers)
         self._systemd = systemd
-        self._holding = Holding(reactor, workers, systemd)
+        self._holding = Holding(reactor, workers, systemd, handed)
         self._key = secrets.token_bytes(32)
         self._orders = -1
         self._family: Family | None = None
@@ -112,6 +122,11 @@ class Supervisor(MultiService):
             self._log.event("alarm", why=why)
         super().startService()
         self._heartbeat.start()
+
+    @property
+    def config(self) -> Config:
+        """What is in force."""
+        return self._config
 
     @property
     def wanted(self) -> int:
@@ -210,6 +225,10 @@ class Supervisor(MultiService):
             self._is_changing = False
 
     # Sockets
+
+    def hand_over(self) -> dict[str, list[int]]:
+        """As in `Relay`."""
+        return self._holding.hand_over()
 
     def _hold(self) -> None:
         """Listen on everything. Raises `CannotStart`, with nothing left listening."""
