@@ -108,9 +108,11 @@ def peek(path: Path, vfs: str | None) -> apsw.Connection:
 
 def require_known(path: Path) -> None:
     """Look whether this program could start with a queue file, which is left as it is. Raises `SpoolBroken`."""
+    require_sqlite()
     try:
-        db = peek(path, None)
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOFOLLOW)
         try:
+            db.set_busy_timeout(BUSY_MS)
             _require_known(_version(db), path)
         finally:
             db.close()

@@ -47,7 +47,7 @@ def test_the_shell_can_complete() -> None:
         )
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
-    assert completed("mta", "r") == ["retry", "release"]
+    assert completed("mta", "r") == ["restart", "retry", "release"]
     assert completed("mta", "queue", "--st") == ["--state"]
     assert completed("mta", "queue", "--state", "h") == ["held"]
 

@@ -1,6 +1,7 @@
 """Listening sockets that one process makes for others."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 
-from mta.net.held import HeldTcp, HeldUnix
+from mta.net.held import HeldBeside, HeldTcp, HeldUnix
 
 ADDRESS = "127.0.0.1"
 
@@ -123,3 +124,72 @@ def test_a_unix_socket_is_one_for_all(tmp_path: Path) -> None:
     held.close()
     reactor.runUntilCurrent()  # type: ignore[attr-defined]
     assert not path.exists()
+
+
+def test_it_goes_on_with_sockets_that_there_were_and_binds_those_that_are_missing() -> None:
+    with contextlib.closing(HeldTcp(ADDRESS, 0, 2)) as before:
+        where = address_of(before.descriptors[0])
+        handed = before.hand_over()
+    waiting = [socket.create_connection(where, 5) for _ in range(20)]
+    with contextlib.closing(HeldTcp(ADDRESS, 0, 3, handed)) as after:
+        assert list(after.descriptors[:2]) == handed
+        assert {address_of(one) for one in after.descriptors} == {where}
+        taken = shares_of(after)
+        assert sum(taken) == 60 + len(waiting)
+        assert min(taken) > 0
+    for one in waiting:
+        one.close()
+
+
+class _Unprivileged(socket.socket):
+    """Of a user who may not bind what root has bound."""
+
+    def bind(self, address: object) -> None:
+        raise PermissionError
+
+
+def test_where_no_other_can_be_bound_beside_those_that_there_were_they_are_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with contextlib.closing(HeldTcp(ADDRESS, 0, 1)) as before:
+        [handed] = before.hand_over()
+    where = address_of(handed)
+    monkeypatch.setattr("mta.net.held.socket.socket", _Unprivileged)
+    with contextlib.closing(HeldTcp(ADDRESS, 0, 2, [handed])) as after:
+        monkeypatch.undo()
+        assert after.descriptors == [handed, handed]
+        after.pause(1)  # the other one needs it
+        socket.create_connection(where, 5).close()
+        after.resume(1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(where, 5)
+
+
+def test_one_that_is_left_over_is_shared_by_all_until_it_is_closed() -> None:
+    with socket.create_server((ADDRESS, 0)) as one:
+        held = HeldBeside(os.dup(one.fileno()), 3)
+        assert len(set(held.descriptors)) == 1
+        [handed] = held.hand_over()
+        held.pause(0)
+        held.close()
+        socket.create_connection(address_of(handed), 5).close()
+        os.close(handed)
+
+
+def test_a_unix_socket_that_is_handed_over_keeps_its_name_and_its_lock_until_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    before = HeldUnix(reactor, str(path), 2)
+    handed = before.hand_over()
+    before.close()
+    reactor.runUntilCurrent()  # type: ignore[attr-defined]
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(str(path))
+        after = HeldUnix(reactor, str(path), 3, handed)
+        with pytest.raises((CannotListenError, OSError)):
+            HeldUnix(reactor, str(path), 1)
+        listening = socket.socket(fileno=os.dup(after.descriptors[2]))
+        with listening, listening.accept()[0] as accepted:
+            assert accepted.fileno() >= 0
+    after.close()
+    reactor.runUntilCurrent()  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,238 @@
+"""Whether a relay begins anew: what a rehearsal looks at, what comes of it, and who may ask."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import StringTransport
+
+from mta.config.load import load
+from mta.config.model import Config
+from mta.net.handover import HandedOver, Rehearsal
+from mta.net.systemd import Systemd
+from mta.spool.database import APPLICATION_ID
+from mta.wiring.control import Control, _Caller, own_version, short_path
+from mta.wiring.rehearsing import rehearse
+from mta.wiring.restarting import COULD, Program, Restarting, names_of
+from mta.wiring.trouble import CannotStart
+
+NOTHING = Rehearsal([], ["smtp"])
+
+
+def written(folder: Path, text: str = "") -> Config:
+    (folder / "mta.yml").write_text(f"spool: spool\nhostname: mail.example.org\nadmin: {{listen: null}}\n{text}")
+    return load(folder / "mta.yml")
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        yield one.getsockname()[1]
+
+
+def listening(folder: Path, *addresses: str) -> Config:
+    return written(folder, "listen: [" + ", ".join(f'{{address: "{one}"}}' for one in addresses) + "]\n")
+
+
+def test_what_can_be_listened_on_passes(tmp_path: Path, taken: int) -> None:
+    """So does what is in the way of nobody but the relay itself, which will let go of it."""
+    rehearse(listening(tmp_path, "127.0.0.1:0", "[::1]:0", f"unix:{tmp_path}/door", "systemd:smtp"), NOTHING)
+    rehearse(listening(tmp_path, f"127.0.0.1:{taken}"), Rehearsal([f"127.0.0.1:{taken}"], []))
+    rehearse(listening(tmp_path, f"0.0.0.0:{taken}"), Rehearsal([f"127.0.0.1:{taken}"], []))
+    assert not (tmp_path / "door").exists()
+
+
+def test_what_cannot_be_listened_on_is_named(tmp_path: Path, taken: int) -> None:
+    for address, why in (
+        (f"127.0.0.1:{taken}", "Address already in use"),
+        (f"0.0.0.0:{taken}", "Address already in use"),
+        (f"unix:{tmp_path}/nowhere/door", "No such file or directory"),
+        ("systemd:submission", "systemd has handed over no socket of that name .it has handed over smtp."),
+    ):
+        with pytest.raises(CannotStart, match=f"^cannot listen on {address}: {why}"):
+            rehearse(listening(tmp_path, address), NOTHING)
+    config = listening(tmp_path).model_copy(update={"admin": load_admin(tmp_path, taken)})
+    with pytest.raises(CannotStart, match=rf"^cannot listen on 127.0.0.1:{taken} \(admin.listen\): Address already"):
+        rehearse(config, NOTHING)
+
+
+def load_admin(folder: Path, port: int) -> Any:
+    (folder / "admin.yml").write_text(f"spool: spool\nhostname: h.test\nadmin: {{listen: 127.0.0.1:{port}}}\n")
+    return load(folder / "admin.yml").admin
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [(99, "was written by a newer version of this program"), (0, "cannot be used: it is not a queue file"), (1, "")],
+)
+def test_a_queue_file_that_it_does_not_know_is_named_and_left_as_it_is(tmp_path: Path, version: int, why: str) -> None:
+    config = listening(tmp_path)
+    config.spool.mkdir(mode=0o700)
+    file = config.spool / "queue-0.db"
+    with apsw.Connection(str(file)) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}")
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    file.chmod(0o600)
+    before = file.read_bytes()
+    if why:
+        with pytest.raises(CannotStart, match=f"^the queue file {file} {why}"):
+            rehearse(config, NOTHING)
+    else:
+        rehearse(config, NOTHING)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "version", "reasons"),
+    [
+        (f"print('noise'); print('{COULD}9.9')", "9.9", []),
+        (f"print('{COULD}9.9'); raise SystemExit(1)", "", ["it ended with status 1"]),
+        ("print('another program')", "", ["it ended with status 0"]),
+        ("raise SystemExit('mta: one\\n\\ntwo')", "", ["one", "two"]),
+        ("import nowhere", "", ["ModuleNotFoundError: No module named 'nowhere'"]),
+    ],
+)
+def test_what_a_rehearsal_says(tmp_path: Path, code: str, version: str, reasons: list[str]) -> None:
+    told, why = Program((sys.executable, "-c", code), str(tmp_path)).rehearse(NOTHING)
+    assert (told, list(why)) == (version, reasons)
+
+
+def test_a_program_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
+    told, [why] = Program((str(tmp_path / "nowhere"),), str(tmp_path)).rehearse(NOTHING)
+    assert (told, why.startswith("the program cannot be started: ")) == ("", True)
+
+
+class World:
+    """A relay that may begin anew, with nothing real in it."""
+
+    running = True
+
+    def __init__(self, config: Config, answer: "Deferred[tuple[str, list[str]]]") -> None:
+        self.log: list[Any] = []
+        self.asked: list[Any] = []
+        self.stops = 0
+        self.systemd = Systemd()
+        self.restarting = Restarting(
+            self,
+            Program(("mta",), "/"),
+            self.systemd,
+            None,
+            lambda kind, *_, **fields: self.log.append((kind, *fields.values())),
+            lambda work, *words: self.asked.append(words) or answer,
+            lambda: config,
+            [lambda: {"a": [3]}, lambda: {"b": [4, 5]}],
+        )
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+def now(answer: "Deferred[Any]") -> Any:
+    got: list[Any] = []
+    answer.addCallback(got.append)
+    return got[0] if got else None
+
+
+def test_a_rehearsal_that_does_not_go_well_changes_nothing_and_one_is_under_way_at_a_time(tmp_path: Path) -> None:
+    answer = Deferred[tuple[str, list[str]]]()
+    world = World(listening(tmp_path, "127.0.0.1:25"), answer)
+    first, second = world.restarting.restart(), world.restarting.restart()
+    assert now(second) == ["it is being started anew already"]
+    [(rehearsal,)] = world.asked
+    assert rehearsal.names == ["127.0.0.1:25", f"{tmp_path}/spool (control)"]
+    answer.callback(("", ["one", "two"]))
+    assert now(first) == ["one", "two"]
+    assert world.log == [("not-restarted", "one"), ("not-restarted", "two")]
+    assert (world.stops, world.systemd.keeps_us) == (0, False)
+    world.restarting.finish()  # returns: it just ends
+    assert now(world.restarting.restart()) is None
+    assert len(world.asked) == 2
+
+
+def test_where_the_relay_stops_meanwhile_it_stops(tmp_path: Path) -> None:
+    world = World(listening(tmp_path), succeed(("1.0", [])))
+    world.running = False
+    assert now(world.restarting.restart()) == ["the relay is stopping"]
+    assert world.log == []
+
+
+def test_the_names_are_those_that_listeners_look_for(tmp_path: Path) -> None:
+    config = load_all(tmp_path)
+    assert names_of(config) == [
+        "0.0.0.0:25",
+        f"unix:{tmp_path}/door",
+        "systemd:smtp",
+        "127.0.0.1:8025 (admin.listen)",
+        f"{tmp_path}/spool (control)",
+    ]
+
+
+def load_all(folder: Path) -> Config:
+    (folder / "mta.yml").write_text(
+        "spool: spool\nhostname: h.test\n"
+        'listen: [{address: "0.0.0.0:25"}, {address: "unix:door"}, {address: "systemd:smtp"}]\n'
+    )
+    return load(folder / "mta.yml")
+
+
+def test_the_control_socket_is_for_its_user_and_root_however_long_its_path_is(tmp_path: Path) -> None:
+    spool = tmp_path / ("x" * 90) / "spool"
+    spool.mkdir(parents=True)
+    (spool / "control").write_text("left over")
+    log: list[Any] = []
+    control = Control(reactor, spool, HandedOver(), lambda *words, **fields: log.append(fields), lambda: succeed([]))
+    control.startService()
+    assert (spool / "control").is_socket()
+    assert (spool / "control").stat().st_mode & 0o777 == 0o600
+    with short_path(spool) as path, socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+    control.stopService()
+    assert (log, list(spool.iterdir())) == ([], [])
+    broken = Control(reactor, tmp_path / "nowhere", HandedOver(), lambda *_, **fields: log.append(fields), lambda: None)
+    broken.startService()
+    assert log == [{"why": f"nobody can ask for a restart at {tmp_path}/nowhere/control: No such file or directory"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b'{"do": "tell"}', {"process": os.getpid(), "version": own_version()}),
+        (b'{"do": "restart"}', {"reasons": ["one"]}),
+        (b'{"do": "dance"}', {"reasons": ["this relay does not know what is asked; its program is another version"]}),
+        (b"\xff", {"reasons": ["this relay does not know what is asked; its program is another version"]}),
+        (b"[1]", {"reasons": ["this relay does not know what is asked; its program is another version"]}),
+    ],
+)
+def test_what_is_asked_is_answered(line: bytes, answer: dict[str, Any]) -> None:
+    caller, transport = _Caller(lambda: succeed(["one"])), _OfUser(os.geteuid())
+    caller.makeConnection(transport)
+    caller.dataReceived(line + b"\n")
+    assert json.loads(transport.value()) == answer
+
+
+@pytest.mark.parametrize(("user", "cut"), [(0, False), (os.geteuid(), False), (12345, True)])
+def test_another_user_is_cut_off(user: int, cut: bool) -> None:
+    transport = _OfUser(user)
+    _Caller(lambda: succeed([])).makeConnection(transport)
+    assert transport.disconnecting == cut
+
+
+class _OfUser(StringTransport):
+    """A connection of a user."""
+
+    def __init__(self, user: int) -> None:
+        super().__init__()
+        self.socket = self
+        self.user = user
+
+    def getsockopt(self, *_: int) -> bytes:
+        return b"".join(number.to_bytes(4, sys.byteorder) for number in (4711, self.user, 0))
