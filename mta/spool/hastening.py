@@ -65,7 +65,7 @@ async def hasten(late: Late, submit: Submit) -> int:
 
 def newest(store: Store) -> float:
     """What the clock said when something was last written, as far as that can be told; seconds since 1970."""
-    by_ids = max(store.last_message(), store.value(LAST_DELIVERY)) / (WORKERS * 1_000_000)
+    by_ids = max(store.last_message(), int(store.value(LAST_DELIVERY))) / (WORKERS * 1_000_000)
     row = store.row(LAST_EVENT)
     return max([by_ids, *(event.at for event in events_from_json(row[0] if row else ""))])
 
