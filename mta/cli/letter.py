@@ -15,6 +15,7 @@ from mta.smtp.address import AddressError, parse_mailbox
 
 LONGEST_HEADER: Final = 1024 * 1024  # octets that are looked at
 BLOCK: Final = 65536
+_MOST_SHOWN: Final = 80  # characters of what somebody wrote, in a sentence
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _MAILBOX_FILE = re.compile(rb">?From ")  # files of mail have such a line in front of each message
@@ -170,4 +171,7 @@ def _phrase(name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")
+    quoted = repr(text[:_MOST_SHOWN])
+    if len(text) <= _MOST_SHOWN and len(quoted) <= _MOST_SHOWN + 2:
+        return quoted
+    return f"{quoted[: _MOST_SHOWN + 1]}…{quoted[-1]}"  # what cannot be printed has become longer
