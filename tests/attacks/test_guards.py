@@ -34,16 +34,13 @@ import test_28_password_guessing
 import test_30_clock_jumps
 from carry_world import HOP
 from clockwork import DAY, NO_SUCH_USER
+from simulated.lives.bugs import planted
 from spools import SqliteWorld, clock_at_start
-from twisted.internet.defer import Deferred
 
 from mta.auth.guessing import Guess
-from mta.inbound.reception import Reception
 from mta.interfaces import LoginFrom
-from mta.message.envelope import format_queue_id
 from mta.policy.settlement import Addressee
-from mta.smtp import answers, content, replies
-from mta.smtp.events import EndOfContent
+from mta.smtp import answers, content
 from mta.spool import database, settling
 from mta.transports.search import Search
 
@@ -245,19 +242,9 @@ def test_a_sync_that_is_not_waited_for_is_a_promise_that_is_not_kept(
     disk.close()
 
 
-def test_a_250_before_the_commit_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_250_before_the_commit_is_found(folder: Path) -> None:
     """14: a relay that answers first."""
-    finish = Reception.finish
-
-    def hasty(self: Reception, end: EndOfContent) -> object:
-        answer = finish(self, end)
-        if isinstance(answer, Deferred):
-            answer.addErrback(lambda _: None)
-            return replies.queued(format_queue_id(self._kept.id))
-        return answer
-
-    monkeypatch.setattr(Reception, "finish", hasty)
-    with pytest.raises(AssertionError, match="of which nothing is stored"):
+    with planted("250-before-sync"), pytest.raises(AssertionError, match="of which nothing is stored"):
         test_14_killed_while_taking.test_a_250_is_a_promise_and_its_absence_is_none(folder, "sync", "before", "kill")
 
 

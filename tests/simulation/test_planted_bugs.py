@@ -6,22 +6,18 @@ from random import Random
 from typing import Any
 
 import pytest
+from simulated.lives.bugs import planted
 from simulated.machine import CrashPoint
 from simulated.trial import trial
 from twisted.internet.defer import Deferred
 
 from mta.config.model import Config
-from mta.inbound.reception import Reception
 from mta.interfaces import Record
-from mta.message.envelope import format_queue_id
-from mta.smtp import client, content, replies
-from mta.smtp.events import EndOfContent
+from mta.smtp import client, content
 from mta.spool import database, settling
 from mta.spool.content import ContentFiles
-from mta.spool.keeping import keep_notice
 from mta.spool.spill import Spill
 from mta.spool.sqlite import SqliteSpool
-from mta.spool.store import Store
 
 MOST = 80  # crash points of a kind that are tried
 
@@ -42,18 +38,9 @@ def _points(kinds: Iterable[str]) -> Iterator[Sequence[CrashPoint]]:
         yield from ([CrashPoint(event, number, moment, how)] for number in numbers)
 
 
-def test_250_before_the_commit(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = Reception.finish
-
-    def hasty(self: Reception, end: EndOfContent) -> object:
-        answer = finish(self, end)
-        if isinstance(answer, Deferred):
-            answer.addErrback(lambda _: None)
-            return replies.queued(format_queue_id(self._kept.id))
-        return answer
-
-    monkeypatch.setattr(Reception, "finish", hasty)
-    assert "of which nothing is stored" in hunt(config, "sync-before-kill")
+def test_250_before_the_commit(config: Config) -> None:
+    with planted("250-before-sync"):
+        assert "of which nothing is stored" in hunt(config, "sync-before-kill")
 
 
 def test_commit_without_a_sync(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,22 +88,11 @@ def test_record_that_drops_notices(config: Config, monkeypatch: pytest.MonkeyPat
     assert "of which nothing is stored" in hunt(config)
 
 
-def test_notices_in_a_write_of_their_own(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notices_in_a_write_of_their_own(config: Config) -> None:
     """All is well as long as nothing crashes in between."""
-    record = SqliteSpool.record
-
-    def record_twice(self: SqliteSpool, one: Record) -> "Deferred[bool]":
-        def keep(store: Store) -> bool:
-            for notice in one.notices:
-                keep_notice(store, notice)
-            return True
-
-        stored = record(self, one._replace(notices=()))
-        return stored.addCallback(lambda _: self._writer.submit(keep)) if one.notices else stored
-
-    monkeypatch.setattr(SqliteSpool, "record", record_twice)
-    assert not trial(config)[1]
-    assert "of which nothing is stored" in hunt(config, "sync-before-kill")
+    with planted("bounce-lost-on-crash"):
+        assert not trial(config)[1]
+        assert "of which nothing is stored" in hunt(config, "sync-before-kill")
 
 
 def test_recovery_that_forgets_what_was_being_tried(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
