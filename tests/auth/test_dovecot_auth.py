@@ -13,7 +13,7 @@ import pytest
 from integration.peers.ground import Process, running, tool, wait_until
 from login_ground import IN_THE_CLEAR, INSIDE_TLS, Ground, alice, refusal
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocolFactory
@@ -116,7 +116,8 @@ class TestRealDovecot(TestCase):
         assert self.auth.mechanisms(INSIDE_TLS)[:3] == ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5")
 
         carol = LoggedIn("carol@example.org")
-        for auth in (self.alone, self.auth):
+
+        async def right_and_wrong(auth: Authentication) -> None:
             assert await self.say(auth, "PLAIN", b"\0carol@example.org\0pencil") == carol
             assert await self.say(auth, "LOGIN", b"carol@example.org", b"pencil") == carol
             for mechanism in ("SCRAM-SHA-1", "SCRAM-SHA-256"):
@@ -125,6 +126,9 @@ class TestRealDovecot(TestCase):
                 assert refusal(await self.speak(auth, wrong)) == WRONG
             assert refusal(await self.say(auth, "PLAIN", b"\0carol@example.org\0pen")) == WRONG
             assert refusal(await self.say(auth, "PLAIN", b"\0nobody@example.org\0pen")) == WRONG
+
+        # Whatever is wrong is answered at Dovecot's next half second: the two wait for that together.
+        await gatherResults([Deferred.fromCoroutine(right_and_wrong(auth)) for auth in (self.alone, self.auth)])
         assert await self.speak(self.alone, CramMd5("carol@example.org", "pencil")) == carol
         # What stands in the file is not Dovecot's to judge.
         assert isinstance(await self.say(self.auth, "PLAIN", b"\0alice@example.org\0pencil"), LoggedIn)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import standing
 from bench.lanes import lanes
 from bench.load import Load
 from bench.measure import has_strace
@@ -45,7 +46,8 @@ def test_accepting_a_backlog_and_a_restart() -> None:
     assert totals.messages == totals.distinct == 50 + 20 + 100 + 20
 
 
-def test_idle_sessions() -> None:
+def test_idle_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "WATCHED", 0.5)
     with lanes(("mta",), (1,), warm=False) as (lane,):
         figures = idle(lane, 200).figures
     assert figures["greeted"] == 200
