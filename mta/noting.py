@@ -19,6 +19,7 @@ def note(relay: Relay) -> None:
     cells[measures.IN_FLIGHT] = relay.manager.in_flight
     cells[measures.WRITING] = relay.spool.writing_for()
     cells[measures.NO_ROOM] = not relay.spool.has_room(0)
+    cells[measures.BROKEN] = bool(relay.spool.trouble())
     cached = getattr(relay.resolver, "cached", None)
     if cached is not None:
         cells[measures.DNS_ENTRIES], cells[measures.DNS_ASKED], cells[measures.DNS_KNOWN] = cached()

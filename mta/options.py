@@ -166,7 +166,7 @@ def _started(config: Config, options: Options, twistd: Mapping[str, Any], reacto
 
         admin = admin_of(service, config, reactor, sink, handed)
         admin.setServiceParent(service)
-        service.reloading.follow(admin.adopt)
+        service.reloading.follow("the console and the API", admin.adopt)
         parts.append(admin.hand_over)
     log = service.log.event
     in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())

@@ -8,6 +8,7 @@ from mta.net.threads import Threads
 from mta.operating import words
 from mta.operating.advising import Adviser
 from mta.operating.console import Console
+from mta.web.console.errands import Errands
 from mta.web.console.rates import Rates
 from mta.web.console.seams import Advice
 from mta.web.console.table import routes
@@ -33,10 +34,10 @@ def pages(
     seen: Seen,
     rates: Rates,
     threads: Threads,
-    errands: Threads,
+    errands: Errands,
     reactor: Any,
 ) -> list[Route]:
-    """All routes of the console. operator: an `IOperator`. errands: where what takes long is done."""
+    """All routes of the console. operator: an `IOperator`. errands: what takes long, and is under way or done."""
     return routes(
         Console(config, seen.window, reactor.seconds),
         operator,

@@ -45,13 +45,20 @@ class OneProcess:
 
     def unready(self) -> list[Doubt]:
         """As in `IRunning`."""
-        found = self.ill()
+        found = self.ill() + doubts_of_file(self._relay.spool.trouble())
         if not self._relay.running:
             found.append(Doubt("relay", "it is not started yet, or is stopping"))
         if not self._relay.spool.has_room(0):
             found.append(Doubt("spool", "its disk is nearly full, so mail is answered with 452"))
         found += [Doubt("listen", f"nobody listens on {name}") for name in self._relay.deaf()]
         return found
+
+
+def doubts_of_file(trouble: str) -> list[Doubt]:
+    """What is to be said of a queue file that fails. A new start would not mend it, so the relay is alive, and is not
+    ready: a start sets a damaged file aside and ends, and the next one begins with an empty queue.
+    """
+    return [Doubt("spool", f"the queue file fails, so mail is answered with 451: {trouble}")] if trouble else []
 
 
 def doubts_of_writing(seconds: float) -> list[Doubt]:

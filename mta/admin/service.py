@@ -1,5 +1,6 @@
 """Service: listens at `admin.listen`, and builds what answers there."""
 
+from threading import Event
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -21,6 +22,7 @@ from mta.web import advice, api, events, health, metrics, openapi, sending
 from mta.web.access import Token
 from mta.web.application import Admission, Application
 from mta.web.asking import Asking
+from mta.web.console.errands import Errands
 from mta.web.console.rates import OFTEN, Rates
 from mta.web.hosts import Hosts
 from mta.web.routes import Route
@@ -71,22 +73,23 @@ class Admin(Service):
 
         self._looking = LoopingCall(look)
         self._looking.clock = reactor
-        self._adviser = Adviser(config, reactor.seconds)
+        self._stopping = Event()
+        self._adviser = Adviser(config, reactor.seconds, self._stopping)
         self._events = events.Events(running, reactor.seconds)  # one, whatever is reloaded: it has those who listen
         self._errands = PooledThreads(reactor, "errands", ERRANDS, ERRANDS)
+        self._found = Errands(self._errands, reactor.seconds)  # as well one: it has what is being found out
         self.site = Site(reactor, self._application(config), self._threads, log)
 
     def adopt(self, config: Config) -> None:
         """Show this configuration and answer by it from now on. Where to listen, and the token, stay."""
-        former, self._adviser = self._adviser, Adviser(config, self._reactor.seconds)
+        self._adviser = Adviser(config, self._reactor.seconds, self._stopping)
         self.site.application = self._application(config)
-        former.stop()
 
     def _application(self, config: Config) -> Application:
         operator = Operator(config, lambda text: self._log("alarm", why=text))
         routes = self._routes(config, Asking(operator, self._threads))
-        threads = (self._threads, self._errands)
-        console = pages(config, operator, self._adviser, self._seen, self._rates, *threads, self._reactor)
+        finding = (self._threads, self._found)
+        console = pages(config, operator, self._adviser, self._seen, self._rates, *finding, self._reactor)
         return Application([*routes, *console], self._admission, _hosts(config))
 
     def _routes(self, config: Config, asking: Asking) -> list[Route]:
@@ -98,7 +101,7 @@ class Admin(Service):
             *advice.routes(self._adviser, self._errands),
             *events.routes(self._events),
         ]
-        return [*health.routes(running), *metrics.routes(running, asking), *rows, openapi.route(rows)]
+        return [*health.routes(running, asking), *metrics.routes(running, asking), *rows, openapi.route(rows)]
 
     def privilegedStartService(self) -> None:
         """Listen: the port may be one that takes root."""
@@ -122,7 +125,7 @@ class Admin(Service):
         if port is not None and (stopped := port.stopListening()) is not None:
             await stopped
         self.site.close()
-        self._adviser.stop()
+        self._stopping.set()
         await gatherResults([self._threads.stop(), self._errands.stop()])
         super().stopService()
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from zope.interface import implementer
 
-from mta.admin.running import STALLED, doubts_of_writing
+from mta.admin.running import STALLED, doubts_of_file, doubts_of_writing
 from mta.config.model import Config
-from mta.net.measures import NOTED, WRITING, summed
+from mta.net.measures import BROKEN, NOTED, WRITING, summed
 from mta.spool.disk import Disk
 from mta.spool.sqlite import FLOOR
 from mta.web.seams import Doubt, IRunning, Work
@@ -50,9 +50,13 @@ class SeveralProcesses:
         found = [Doubt("workers", f"worker {number} has done nothing for half a minute") for number in stuck]
         return found + doubts_of_writing(max(row[WRITING] for row in rows))
 
+    def _doubts_of_files(self) -> list[Doubt]:
+        failing = [number for number, row in enumerate(self._supervisor.measures) if row.cells[BROKEN]]
+        return [one for number in failing for one in doubts_of_file(f"worker {number}, whose log says how")]
+
     def unready(self) -> list[Doubt]:
         """As in `IRunning`."""
-        found = self.ill()
+        found = self.ill() + self._doubts_of_files()
         if not self._supervisor.running:
             found.append(Doubt("relay", "it is not started yet, or is stopping"))
         missing = self._supervisor.wanted - self._supervisor.ready_workers()

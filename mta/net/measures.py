@@ -76,6 +76,7 @@ DNS_ASKED: Final = _row.one()
 DNS_KNOWN: Final = _row.one()
 WRITING: Final = _row.one()  # seconds for which the present write has been under way
 NO_ROOM: Final = _row.one()  # 1: the disk is too full for mail
+BROKEN: Final = _row.one()  # 1: the queue file fails
 HOOK_WAITING: Final = _row.one()  # events that webhooks have not been told yet
 NOTED: Final = _row.one()  # when all this was written down last, in seconds since 1970; 0 for never
 GAUGES: Final = _row.size

@@ -32,16 +32,13 @@ _MOST_SAID: Final = 2000  # characters of why there is none
 
 @implementer(IAdviser)
 class Adviser:
-    """Of one relay."""
+    """Of one relay, by one configuration; what is under way ends by it, whatever is in force meanwhile."""
 
-    def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: Config, now: Callable[[], float] = time.time, stopping: Event | None = None) -> None:
+        """stopping: is set where what is under way is to end soon."""
         self._config = config
         self._now = now
-        self._stopping = Event()
-
-    def stop(self) -> None:
-        """Let what is under way end soon."""
-        self._stopping.set()
+        self._stopping = stopping or Event()
 
     def explain(self, address: str, sender: str, client: str) -> dict[str, Any]:
         """What would become of a mail, as `mta explain --json` prints it; "" for a usual sender or client."""

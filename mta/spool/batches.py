@@ -61,11 +61,16 @@ Batch = list[Operation[Any]]
 
 
 class Committer:
-    """Does batches on a store, one at a time, in whatever thread it is called."""
+    """Does batches on a store, one at a time, in whatever thread it is called.
+
+    trouble: how the file failed last, if nothing could be written since; "" while all is well.
+    """
 
     def __init__(self, store: Store, reopen: Callable[[], Store]) -> None:
         """reopen: opens the file anew and checks it; raises `SpoolBroken`."""
+        self.trouble = ""
         self._store: Store | None = store
+        self._written = 0  # by the store, when it was opened after an error
         self._reopen = reopen
         self._doubtful: Batch = []
         self._log_is_doubtful = False  # a commit has failed, and may have left a hole in the log
@@ -103,6 +108,7 @@ class Committer:
             except BaseException:
                 store.roll_back()
                 raise
+            self._did_well(store)
         except Exception as error:
             self._failed(store, batch, error)
 
@@ -111,6 +117,7 @@ class Committer:
         try:
             store = self._sound_store()
         except SpoolBroken as error:
+            self.trouble = str(error)
             for operation in batch:
                 operation.error = error
             return
@@ -118,8 +125,14 @@ class Committer:
             with store.transaction():
                 for operation in batch:
                     operation.result = operation.run(store)
+            self._did_well(store)
         except Exception as error:
             self._failed(store, batch, error)
+
+    def _did_well(self, store: Store) -> None:
+        """Something was committed. That the file can be read shows little: what fails is written to, perhaps."""
+        if self.trouble and store.written > self._written:
+            self.trouble = ""
 
     def _failed(self, store: Store, batch: Batch, error: Exception) -> None:
         """A batch was rolled back: who is to blame, and what of it can be done all the same."""
@@ -169,6 +182,7 @@ class Committer:
 
     def _distrust(self, store: Store, batch: Batch, error: Exception) -> None:
         _log.error("the queue file failed and is opened anew: {error}", error=error)
+        self.trouble = str(error)
         self._log_is_doubtful = self._log_is_doubtful or bool(batch)
         for operation in batch:
             operation.error = SpoolBroken(f"the queue file could not be written: {error}")
@@ -200,6 +214,7 @@ class Committer:
                 raise SpoolBroken(f"the queue file cannot be written: {error}") from error
             self._doubtful = []
             self._log_is_doubtful = False
+            self._written = store.written
             self._store = store
         return self._store
 

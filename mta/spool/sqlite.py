@@ -94,6 +94,7 @@ class SqliteSpool:
         self._leftovers: list[Leftover] = []
         self._adoption: Adoption
         self.outbox: Outbox
+        self._committer: Committer
         self._writer: Writer
         self._write_lock: Lock
 
@@ -131,6 +132,10 @@ class SqliteSpool:
     def writing_for(self) -> float:
         """For how many seconds what is being written now has been under way; 0.0 where nothing is."""
         return self._writer.busy_for() if self._locks else 0.0
+
+    def trouble(self) -> str:
+        """How the queue file failed last, if nothing could be written since; "" while all is well."""
+        return self._committer.trouble if self._locks else ""
 
     def receive(self, now: float) -> Reception:
         """As in `ISpool`."""
@@ -250,7 +255,7 @@ class SqliteSpool:
         if not self._inline:
             self._pool = ThreadPool(0, FILE_THREADS, "spool files")
             self._pool.start()
-        committer = Committer(store, self._reopened)
+        self._committer = committer = Committer(store, self._reopened)
         fatal = None if self._inline else self._on_fatal
         self._writer = Writer(self._reactor, committer, self._remove, fatal, self._measures)
         self.outbox = Outbox(self._writer, store.hooks)

@@ -136,6 +136,11 @@ class Store:
         self._removable += self.gone
         self._end()
 
+    @property
+    def written(self) -> int:
+        """How many rows were changed since the file was opened."""
+        return self.db.total_changes()
+
     def roll_back(self) -> None:
         """Nothing was done since `begin`."""
         try:

@@ -144,6 +144,11 @@ def _of_work(work: Work) -> Iterator[Metric]:
     yield _gauge(
         "mta_spool_full", "Whether the disk is too full for mail (in how many processes).", cells[measures.NO_ROOM]
     )
+    yield _gauge(
+        "mta_spool_failing",
+        "Whether the queue file fails, so that mail is put off (in how many processes).",
+        cells[measures.BROKEN],
+    )
 
 
 def _of_queue(figures: Figures | None, now: float) -> Iterator[Metric]:

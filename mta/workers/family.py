@@ -88,9 +88,11 @@ class Family:
 
     def close(self) -> None:
         """Let the parent go; the workers have. Waits for its end: it could outlive our program, see `restarting`."""
-        self._line.close()
+        with suppress(OSError):  # it has gone
+            self._line.shutdown(socket.SHUT_WR)  # the reactor has the line as well
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_FAREWELL)
+        self._line.close()
 
     def _ask(self, what: dict[str, object], descriptors: Sequence[int]) -> None:
         with suppress(ConnectionError):  # there is no parent any more, which is noticed where it is listened to

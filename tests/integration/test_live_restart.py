@@ -62,7 +62,6 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
         before = len(sending.sent)
         wait_until(lambda: len(sending.sent) > before + 10, "clients are served")
     assert sending.refused == []
-    assert not [one for one in sending.cut if " 421," not in one and "(421," not in one]
     assert relay.process.pid == pid
     assert relay.process.is_alive
     assert admin.ask("GET", "/readyz").status == 200

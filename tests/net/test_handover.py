@@ -9,11 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mta.net.handover import HandedOver, Rehearsal, handing_over
 
 ANEW = """
 import os, signal, socket, sys
 from mta.net.early import blocked, hold_back, _came
+import pytest
+
 from mta.net.handover import HandedOver, handing_over
 
 hold_back()
@@ -101,3 +105,31 @@ os.kill(os.getpid(), signal.SIGUSR2)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.returncode) == ("reload\nrestart\n", 0), done.stderr
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("begin", "heavy"),
+    [
+        ("sys.argv = ['mta', 'start', '--config', 'nowhere']; from mta.cli import main; main()", "twisted"),
+        ("from twisted.plugins.mta_plugin import mta; mta.options", "mta.options"),
+    ],
+)
+def test_signals_are_held_back_before_what_takes_long_is_imported(begin: str, heavy: str) -> None:
+    """By `mta start` and by twistd's plugin alike."""
+    code = f"""
+import os, signal, sys
+
+class Watch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {heavy!r}:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            print("alive", flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Watch)
+{begin}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (done.stdout, done.returncode) == ("alive\n", 0), done.stderr

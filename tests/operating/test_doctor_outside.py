@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 import trustme
@@ -161,11 +162,12 @@ def test_the_whole_for_programs(zone: DnsServer, tmp_path: Path) -> None:
 def test_the_console_asks_the_same(zone: DnsServer, tmp_path: Path) -> None:
     file = tmp_path / "mta.yml"
     file.write_text(f"hostname: mail.good.net\nspool: spool\ndns: {{nameservers: ['{zone}'], timeout: 1s}}\n")
-    adviser = Adviser(load(file))
+    stopping = Event()
+    adviser = Adviser(load(file), stopping=stopping)
     assert adviser.doctor("")["domains"] == ["good.net"]
     with pytest.raises(Unusable, match='"good" is not a domain such as'):
         adviser.doctor("good")
-    adviser.stop()
+    stopping.set()
     with pytest.raises(NotDone, match="being stopped"):
         adviser.doctor("good.net")
 

@@ -63,6 +63,19 @@ def test_each_commit_is_synced_before_it_is_answered(world: SqliteWorld, vfs: Fa
     assert [Path(name).name for name in vfs.syncs][-1] == "queue-0.db-wal"
 
 
+def test_trouble_is_told_until_something_could_be_written_again(world: SqliteWorld, vfs: FaultyVFS) -> None:
+    assert world.spool.trouble() == ""
+    vfs.sync_fails.add("-wal")
+    with pytest.raises(SpoolBroken):
+        world.commit()
+    assert "fsync said no" in world.spool.trouble()
+    vfs.sync_fails.clear()
+    world.wait(world.spool.changes())
+    assert world.spool.trouble(), "that it can be read shows little"
+    world.commit()
+    assert world.spool.trouble() == ""
+
+
 def test_after_a_failed_sync_nothing_was_kept(world: SqliteWorld, vfs: FaultyVFS) -> None:
     before, _ = world.commit()
     [claim] = world.claim()

@@ -21,6 +21,7 @@ from mta.net.threads import NoThreads
 from mta.operating import words
 from mta.operating.console import Console
 from mta.operating.operator import Operator
+from mta.web.console.errands import Errands
 from mta.web.console.rates import Rates
 from mta.web.console.seams import Advice
 from mta.web.console.table import routes
@@ -55,7 +56,7 @@ class Ground:
             self.watch,
             self.rates,
             NoThreads(),
-            NoThreads(),
+            Errands(NoThreads(), self.clock.seconds),
             self.clock,
             "mail.example.org",
             WORDS,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from test_site import HEAD, Transport
 from twisted.internet.testing import MemoryReactorClock
 from web_ground import TOKEN, Running
@@ -11,7 +12,10 @@ from web_ground import TOKEN, Running
 from mta.admin.pages import Seen
 from mta.admin.service import Admin
 from mta.config.load import load
+from mta.net.threads import NoThreads
+from mta.web.console.errands import Errand
 from mta.web.console.watch import Watch
+from mta.web.seams import NotDone
 from mta.web.site import HEARTBEAT
 
 
@@ -53,3 +57,35 @@ def test_who_listens_to_events_goes_on_listening(tmp_path: Path) -> None:
     assert '"id": "B"' in heard.value().decode()
     first.connectionLost(None)
     assert relay.take is None
+
+
+def test_what_is_being_found_out_goes_on_and_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.admin.service.PooledThreads", lambda *_: NoThreads())
+    (tmp_path / "token").write_text(TOKEN)
+    file = tmp_path / "mta.yml"
+    text = "spool: spool\nlisten: [{address: 127.0.0.1:0}]\nadmin: {listen: 127.0.0.1:0, token_file: token}\n"
+    file.write_text(text)
+    reactor = MemoryReactorClock()
+    admin = Admin(load(file), reactor, Relay(), lambda *_, **__: None, Seen(Watch(), lambda _: None, lambda: None))
+
+    def page(domain: str) -> str:
+        protocol, transport = admin.site.buildProtocol(None), Transport()
+        assert protocol is not None
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"GET /doctor?domain={domain} HTTP/1.1\r\n{HEAD}\r\n".encode())
+        reactor.advance(1)
+        return transport.value().decode().partition("\r\n\r\n")[2].partition("<footer>")[0]  # which has the time
+
+    adviser = admin._adviser
+    admin._found._errands["doctor", "example.org"] = Errand(0.0)
+    before = page("example.org")
+    assert before.replace("example.org", "") != page("example.net").replace("example.net", "")
+    file.write_text(text + "history: 1d\n")
+    admin.adopt(load(file))
+    assert page("example.org") == before
+    adviser._go_on()  # or it would raise, and so end what it is at
+    admin.startService()
+    admin.stopService()
+    for one in (adviser, admin._adviser):
+        with pytest.raises(NotDone):
+            one._go_on()

@@ -57,6 +57,20 @@ def test_three_paths_need_no_token(web: Web) -> None:
     assert told(web.ask("GET", "/healthz"))["reasons"] == [{"what": "spool", "why": "its disk is nearly full"}]
 
 
+def test_where_the_queue_cannot_be_read_it_is_not_ready_and_alive(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures() -> None:
+        raise OutOfOrder("the queue file is damaged: malformed")
+
+    monkeypatch.setattr(web.operator, "figures", figures)
+    answer = web.ask("GET", "/readyz")
+    assert answer.status == 503
+    [reason] = told(answer)["reasons"]
+    assert reason == {"what": "queue", "why": "it cannot be read: the queue file is damaged: malformed"}
+    assert web.ask("GET", "/healthz").status == 200
+    web.running.doubts = [Doubt("spool", "the queue file fails")]
+    assert told(web.ask("GET", "/readyz"))["reasons"] == [{"what": "spool", "why": "the queue file fails"}], "said once"
+
+
 @pytest.mark.parametrize("path", ["/", "/page", "/api/v1/things/1", "/nothing", "/api/nothing", "/logout", "/static/x"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "TRACE"])
 def test_all_else_is_401_without_a_token(web: Web, path: str, method: str) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from mta.admin.running import STALLED, OneProcess
 from mta.admin.supervised import SeveralProcesses
-from mta.net.measures import NOTED, WRITING, Measures
+from mta.net.measures import BROKEN, NOTED, WRITING, Measures
 
 
 def said(doubts: list[Any]) -> list[str]:
@@ -17,13 +17,13 @@ def said(doubts: list[Any]) -> list[str]:
 
 def test_of_one_process() -> None:
     relay: Any = SimpleNamespace(
-        running=1, deaf=list, spool=SimpleNamespace(writing_for=lambda: 0.5, has_room=lambda size: True)
+        running=1, deaf=list, spool=SimpleNamespace(writing_for=lambda: 0.5, has_room=lambda size: True, trouble=str)
     )
     one = OneProcess(relay, Clock())
     assert one.unready() == []
     relay.spool.writing_for = lambda: STALLED + 1
     assert said(one.ill()) == ["spool: the queue file has not answered for 31 s; look at its disk"]
-    relay.spool = SimpleNamespace(writing_for=lambda: 0.0, has_room=lambda size: False)
+    relay.spool = SimpleNamespace(writing_for=lambda: 0.0, has_room=lambda size: False, trouble=str)
     relay.deaf, relay.running = lambda: ["127.0.0.1:25"], 0
     assert one.ill() == []
     assert said(one.unready()) == [
@@ -31,6 +31,14 @@ def test_of_one_process() -> None:
         "spool: its disk is nearly full, so mail is answered with 452",
         "listen: nobody listens on 127.0.0.1:25",
     ]
+
+
+def test_a_queue_file_that_fails_makes_it_unready_and_leaves_it_alive() -> None:
+    """A new start would not mend it."""
+    spool = SimpleNamespace(writing_for=lambda: 0.0, has_room=lambda size: True, trouble=lambda: "disk I/O error")
+    one = OneProcess(SimpleNamespace(running=1, deaf=list, spool=spool), Clock())  # type: ignore[arg-type]
+    assert one.ill() == []
+    assert said(one.unready()) == ["spool: the queue file fails, so mail is answered with 451: disk I/O error"]
 
 
 def test_of_several_processes(tmp_path: Path) -> None:
@@ -50,6 +58,12 @@ def test_of_several_processes(tmp_path: Path) -> None:
     rows[1].cells[WRITING] = 40
     assert "40 s" in said(several.ill())[0]
     rows[1].cells[WRITING] = 0
+    rows[1].cells[BROKEN] = 1
+    assert several.ill() == []
+    assert said(several.unready()) == [
+        "spool: the queue file fails, so mail is answered with 451: worker 1, whose log says how"
+    ]
+    rows[1].cells[BROKEN] = 0
     boss.ready_workers = lambda: 1
     assert "workers: 1 of 2 are not running" in said(several.unready())
     boss.ready_workers = lambda: 0

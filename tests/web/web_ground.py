@@ -63,7 +63,7 @@ class Web:
         hosts = Hosts(["mx.example.org", "192.0.2.7"])
         self.operator = Operator()
         self.asking = Asking(self.operator, NoThreads())
-        opened = [*health.routes(self.running), *metrics.routes(self.running, self.asking)]
+        opened = [*health.routes(self.running, self.asking), *metrics.routes(self.running, self.asking)]
         self.application = Application([*opened, *rows], self.admission, hosts)
 
     def begin(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Deferred[Answer]:

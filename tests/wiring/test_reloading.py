@@ -92,6 +92,7 @@ class Reloads:
         self.log: list[tuple[str, Any]] = []
         self.told: list[bool] = []
         self.refusal: Exception | None = None
+        self.is_late = False  # it comes when the configuration is in force already
         self.reloading = Reloading(self._read, self._event, lambda: self.config, self._take, self.told.append)
 
     def _read(self, *_: Any) -> "Deferred[Any]":
@@ -102,6 +103,8 @@ class Reloads:
         self.log.append((kind, *fields.values()))  # type: ignore[arg-type]
 
     async def _take(self, config: Config) -> None:
+        if self.is_late:
+            self.config = config
         if self.refusal is not None:
             raise self.refusal
         self.config = config
@@ -145,6 +148,34 @@ def test_each_reason_has_its_line_and_what_is_in_force_stays(tmp_path: Path) -> 
     assert reloads.told == [True, False] * 3
 
 
+def test_a_follower_that_fails_is_named_and_the_others_follow(tmp_path: Path) -> None:
+    before = written(tmp_path)
+    reloads, followed = Reloads(before), []
+
+    def fail(config: Config) -> None:
+        raise ValueError("no")
+
+    reloads.reloading.follow("the console", fail)
+    reloads.reloading.follow("somebody else", followed.append)
+    reloads.reloading.reload()
+    reloads.readings[0].callback(read_again(written(tmp_path, "history: 1d\n")))
+    assert [one.history for one in followed] == [86400]
+    assert reloads.config is not before
+    why = "the console goes by the former configuration (unexpected ValueError: no); mta restart has it go by this one"
+    assert reloads.log == [("alarm", why), ("reloaded", ["history"])]
+
+
+@pytest.mark.parametrize("in_force", [False, True])
+def test_a_bug_is_told_as_what_it_came_to(tmp_path: Path, in_force: bool) -> None:
+    reloads = Reloads(written(tmp_path))
+    reloads.refusal, reloads.is_late = ValueError("no"), in_force
+    reloads.reloading.reload()
+    reloads.readings[0].callback(read_again(written(tmp_path, "history: 1d\n")))
+    why = "unexpected ValueError: no"
+    part = ("alarm", f"it is in force in part ({why}); mta restart has all of it in force")
+    assert reloads.log == [part if in_force else ("not-reloaded", why)]
+
+
 def test_what_was_replaced_is_stopped_an_hour_later_or_at_the_end() -> None:
     clock, stopped = Clock(), []
     retired = Retired(clock)
@@ -168,6 +199,7 @@ class Told:
 
     def __init__(self, watchdog: float) -> None:
         self.hears = True
+        self.keeps_us = False
         self.watchdog = watchdog
         self.words: list[tuple[str, ...]] = []
 
@@ -207,6 +239,9 @@ def test_it_is_heard_of_twice_in_the_time_as_long_as_who_is_asked_answers() -> N
     assert systemd.words.pop()[0] == "STOPPING=1"
     clock.advance(600)
     assert systemd.words == []
+    systemd.keeps_us = True  # or it would count the time until it kills what begins anew
+    heart.stop()
+    assert systemd.words == [("STATUS=transactions under way may end",)]
 
 
 def test_where_no_watchdog_is_wanted_nobody_is_asked() -> None:

@@ -32,13 +32,14 @@ def routes(
     watch: Watch,
     rates: Rates,
     threads: Threads,
-    errands: Threads,
+    errands: Errands,
     clock: Any,
     hostname: str,
     words: Mapping[str, Callable[..., str]],
 ) -> list[Route]:
-    """Of an `IConsole`, an `IOperator`, who is asked for advice, and an `IReactorTime`. errands: where what takes long
-    is done. words: as in `Rendering`.
+    """Of an `IConsole`, an `IOperator`, who is asked for advice, and an `IReactorTime`. errands: what takes long.
+
+    words: as in `Rendering`.
     """
     menu = [
         (path, name)
@@ -49,7 +50,7 @@ def routes(
     showing = Showing(rendering, console, watch, rates, threads, clock.seconds)
     return [
         *pages.routes(showing),
-        *advising.routes(showing, advice, Errands(errands, clock.seconds)),
+        *advising.routes(showing, advice, errands),
         *deeds.routes(showing, operator),
         *live.routes(watch, clock),
         *files.routes(),
