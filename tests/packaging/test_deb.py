@@ -21,36 +21,9 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from building import DEBIAN, make_root, run, tool
 
-ROOT = Path(__file__).parents[2]
-DEBIAN = ROOT / "debian"
-SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 INSIDE = "python3,python3.11,debconf,systemd-standalone-sysusers,init-system-helpers,libgcc-s1,ca-certificates"
-
-
-def run(*command: str | Path, timeout: int = 280, **environment: str) -> str:
-    """Run a command to its end; what it said, on both."""
-    done = subprocess.run(
-        list(map(str, command)),
-        cwd=ROOT,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(map(str, command))} ended with status {done.returncode}\n{done.stdout}"
-    return done.stdout
-
-
-def tool(name: str, package: str) -> str:
-    path = shutil.which(name)
-    assert path is not None, (
-        f"there is no {name} here; it comes with the package {package} (tests/install-peers --soak)"
-    )
-    return path
 
 
 @pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
@@ -127,33 +100,9 @@ def test_what_the_system_looks_for_is_at_its_place(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as `make deb` builds it."""
-    folder = tmp_path_factory.mktemp("deb")
-    return Path(run(sys.executable, DEBIAN / "build.py", "--output", folder).strip())
-
-
-@pytest.fixture(scope="module")
-def upgrade(package: Path) -> Path:
-    """The same, as a higher version with one line changed in the program."""
-    folder = package.parent / "upgrade"
-    run("dpkg-deb", "--raw-extract", package, folder)
-    control = folder / "DEBIAN" / "control"
-    control.write_text(control.read_text().replace("Version: ", "Version: 1:"))
-    changed = folder / "usr/lib/mta/lib/python3.11/site-packages/mta/cli/__init__.py"
-    changed.write_text(changed.read_text() + "\n# changed\n")
-    return Path(run("dpkg-deb", "--build", "-Znone", "--root-owner-group", folder, package.parent).split("'")[3])
-
-
-@pytest.fixture(scope="module")
 def clean_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Debian 12 with what the package depends on, and nothing else."""
-    assert os.geteuid() == 0, "a root of one's own needs root"
-    root = tmp_path_factory.mktemp("root") / "debian"
-    sources = [SOURCES] if SOURCES.exists() else []
-    run(tool("mmdebstrap", "mmdebstrap"), "--variant=minbase", f"--include={INSIDE}", "bookworm", root, *sources)
-    root.parent.chmod(0o755)
-    return root
+    return make_root(tmp_path_factory.mktemp("root"), INSIDE)
 
 
 class Inside:

@@ -1,0 +1,26 @@
+"""What the tests of the package share: it is built once."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from building import DEBIAN, run
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as `make deb` builds it."""
+    folder = tmp_path_factory.mktemp("deb")
+    return Path(run(sys.executable, DEBIAN / "build.py", "--output", folder).strip())
+
+
+@pytest.fixture(scope="session")
+def upgrade(package: Path) -> Path:
+    """The same, as a higher version with one line changed in the program."""
+    folder = package.parent / "upgrade"
+    run("dpkg-deb", "--raw-extract", package, folder)
+    control = folder / "DEBIAN" / "control"
+    control.write_text(control.read_text().replace("Version: ", "Version: 1:"))
+    changed = folder / "usr/lib/mta/lib/python3.11/site-packages/mta/cli/__init__.py"
+    changed.write_text(changed.read_text() + "\n# changed\n")
+    return Path(run("dpkg-deb", "--build", "-Znone", "--root-owner-group", folder, package.parent).split("'")[3])
