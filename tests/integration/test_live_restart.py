@@ -1,5 +1,6 @@
 """`mta restart` and SIGUSR2: the program begins anew in its own process, and no client is refused meanwhile."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from peers.clients import Talk, submit
+from peers.clients import Talk
 from peers.daemon import PROGRAMS, Relay, StartRelay, twistd
 from peers.ground import Loopback, Process, free_port, wait_until
 from peers.load import load
@@ -21,7 +22,6 @@ from peers.web import Admin
 
 from mta.spool.database import APPLICATION_ID
 
-CONTENT = b"Subject: hello\r\n\r\nbody\r\n"
 SUBJECT = re.compile(rb"^Subject: (\S+)\r$", re.MULTILINE)
 
 
@@ -29,13 +29,40 @@ def by(hop: Sink) -> list[dict[str, str]]:
     return [{"to": "*", "via": f"smtp://{hop.address}:25"}]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+def subjects(hop: Sink) -> Counter[str]:
+    return Counter(SUBJECT.findall(one.content)[0].decode() for one in hop.taken)
+
+
+def refusals(relay: Relay) -> list[str]:
+    return re.findall(r'not-restarted why="(.*)"', relay.output)
+
+
+def refuse_twice(relay: Relay) -> None:
+    """What could not start leaves it as it is: a wrong configuration, asked for by a signal; a queue file of a newer
+    version, asked for by the command."""
+    right = relay.configuration.read_text()
+    relay.configuration.write_text(right.replace("after:", "aftr:"))
+    os.kill(relay.process.pid, signal.SIGUSR2)
+    wait_until(lambda: refusals(relay), "it says that it does not")
+    assert "retry.aftr: is not a key here" in refusals(relay)[0]
+    relay.configuration.write_text(right)
+    newer = relay.spool / "queue-7.db"
+    with contextlib.closing(apsw.Connection(str(newer))) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99; PRAGMA journal_mode = WAL")
+    done = relay.mta("restart", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"not restarted: the queue file {newer} was written by a newer version")
+    assert refusals(relay)[1:] == [done.stderr.removeprefix("not restarted: ").strip()]
+    assert " restarting " not in relay.output
+    newer.unlink()
+
+
 def test_nobody_is_refused_and_no_mail_is_lost_under_load(
-    make_relay: StartRelay, sink: MakeSink, loopback: Loopback, workers: int, tmp_path: Path
+    make_relay: StartRelay, sink: MakeSink, loopback: Loopback, tmp_path: Path
 ) -> None:
     """Over TCP, a Unix socket and HTTP; a transaction that is under way ends well, and an idle session is told."""
     hop = sink()
-    relay = make_relay(routes=by(hop), workers=workers)
+    relay = make_relay(routes=by(hop))
     admin = Admin(f"{relay.address}:{free_port(relay.address)}", None)
     door = tmp_path / "door"
     relay.settings["listen"].append({"address": f"unix:{door}", "tls": "none"})
@@ -44,6 +71,7 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
     relay.start()
     pid, door_is = relay.process.pid, door.stat().st_ino
     with load(relay.address, relay.port, "bob@anew.test", clients=3) as sending:
+        refuse_twice(relay)
         with Talk(relay.address, relay.port) as idle, Talk(relay.address, relay.port) as busy:
             for talk in (idle, busy):
                 talk.reply()
@@ -62,7 +90,6 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
         before = len(sending.sent)
         wait_until(lambda: len(sending.sent) > before + 10, "clients are served")
     assert sending.refused == []
-    assert relay.process.pid == pid
     assert relay.process.is_alive
     assert admin.ask("GET", "/readyz").status == 200
     with socket.socket(socket.AF_UNIX) as client:
@@ -71,81 +98,53 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
         assert client.recv(100).startswith(b"220 relay.test")
     assert door.stat().st_ino == door_is
     relay.wait_until_empty()
-    assert Counter(SUBJECT.findall(one.content)[0].decode() for one in hop.taken) == Counter([*sending.sent, "busy"])
+    assert subjects(hop) == Counter([*sending.sent, "busy"])
     assert relay.stop() in (0, -signal.SIGTERM)
     assert not door.exists()
     assert not door.with_name("door.lock").is_symlink()
     assert not (relay.spool / "control").exists()
 
 
-def refusals(relay: Relay) -> list[str]:
-    return re.findall(r'not-restarted why="(.*)"', relay.output)
-
-
-def test_what_could_not_start_leaves_the_relay_as_it_is(start_relay: StartRelay) -> None:
-    """A wrong configuration, asked for by a signal; a queue file of a newer version, asked for by the command."""
-    relay = start_relay(routes=[{"to": "*", "via": "discard"}])
-    right = relay.configuration.read_text()
-    relay.configuration.write_text(right.replace("after:", "aftr:"))
-    os.kill(relay.process.pid, signal.SIGUSR2)
-    wait_until(lambda: refusals(relay), "it says that it does not")
-    assert "retry.aftr: is not a key here" in refusals(relay)[0]
-    relay.configuration.write_text(right)
-    newer = relay.spool / "queue-7.db"
-    with apsw.Connection(str(newer)) as db:
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99; PRAGMA journal_mode = WAL")
-    done = relay.mta("restart", check=False)
-    assert (
-        done.returncode,
-        f"not restarted: the queue file {newer} was written by a newer version" in done.stderr,
-    ) == (
-        1,
-        True,
-    ), done.stderr
-    assert refusals(relay)[1:] == [done.stderr.removeprefix("not restarted: ").strip()]
-    assert " restarting " not in relay.output
-    submit(relay, "a@client.test", ["bob@as-before.test"], CONTENT)
-
-
-def test_a_daemon_stays_the_process_that_its_pidfile_names_with_the_user_and_the_log_it_has(
-    scratch: Path, make_relay: StartRelay, tmp_path: Path
+def test_a_daemon_of_several_workers_stays_the_process_that_its_pidfile_names(
+    scratch: Path, make_relay: StartRelay, sink: MakeSink
 ) -> None:
-    """Its log is root's, and cannot be opened again. Of two workers there is one, which has the sockets of both."""
+    """With the user that it has become, and a log that is root's and cannot be opened again. Of two workers there is
+    one afterwards, which has the sockets of both."""
     if os.getuid():
         pytest.fail("needs root: only root has privileges to drop")
-    folder = scratch / "anew"
-    folder.mkdir(mode=0o755)
-    (folder / "spool").mkdir()
-    shutil.chown(folder / "spool", "nobody", "nogroup")
-    (folder / "run").mkdir()
-    shutil.chown(folder / "run", "nobody", "nogroup")
-    relay = make_relay(folder=folder, routes=[{"to": "*", "via": "discard"}], workers=2)
+    hop, folder = sink(), scratch / "anew"
+    for one in (folder, folder / "spool", folder / "run"):
+        one.mkdir(mode=0o755)
+        if one != folder:
+            shutil.chown(one, "nobody", "nogroup")
+    relay = make_relay(folder=folder, routes=by(hop), workers=2)
     relay.configuration.chmod(0o644)
     pidfile, log = folder / "run" / "mta.pid", folder / "log"
     words = ["--pidfile", "run/mta.pid", "--logfile", "log", "--uid", "nobody", "--gid", "nogroup"]
-    command = twistd(*words, "mta", "start", "--config", "mta.yml")
-    start = Process("relay-anew", command, folder)
+    start = Process("relay-anew", twistd(*words, "mta", "start", "--config", "mta.yml"), folder)
     start.start()
     try:
         assert start.wait(within=20) == 0, start.output
         pid = int(pidfile.read_text())
-        assert log.stat().st_uid == 0
-        relay.settings["workers"] = 1
-        relay.write_configuration()
-        done = relay.mta("restart")
+        with load(relay.address, relay.port, "bob@daemon.test", clients=3) as sending:
+            relay.settings["workers"] = 1
+            relay.write_configuration()
+            done = relay.mta("restart")
+            before = len(sending.sent)
+            wait_until(lambda: len(sending.sent) > before + 10, "clients are served")
         assert done.stdout == f"restarted: version 0.1.0, process {pid}\n", log.read_text()
+        assert sending.refused == []
         assert int(pidfile.read_text()) == pid
-        for number in range(8):  # of a socket that is left over, too
-            submit(relay, "a@client.test", [f"bob{number}@daemon.test"], CONTENT)
-        status = Path(f"/proc/{pid}/status").read_text()
         uid = pwd.getpwnam("nobody").pw_uid
-        assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
+        assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in Path(f"/proc/{pid}/status").read_text()
+        relay.wait_until_empty()
+        assert subjects(hop) == Counter(sending.sent)
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the daemon has ended")
         assert not pidfile.exists()
         told = log.read_text()
-        assert told.count(" restarting version=0.1.0") == 1
-        assert len(re.findall(r"^\S+ \w+ received ", told, re.MULTILINE)) == 8
+        assert log.stat().st_uid == 0
+        assert len(re.findall(r"^\S+ \w+ received ", told, re.MULTILINE)) == len(sending.sent)
         assert "Traceback" not in told
     finally:
         if pidfile.exists():

@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import apsw
 import pytest
@@ -116,20 +117,23 @@ class World:
 
     running = True
 
-    def __init__(self, config: Config, answer: "Deferred[tuple[str, list[str]]]") -> None:
+    def __init__(
+        self, config: Config, answer: "Deferred[tuple[str, list[str]]]", program: Program | None = None
+    ) -> None:
+        ours = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
         self.log: list[Any] = []
         self.asked: list[Any] = []
         self.stops = 0
         self.systemd = Systemd()
         self.restarting = Restarting(
             self,
-            Program(("mta",), "/"),
+            program or Program(("mta",), "/"),
             self.systemd,
             None,
             lambda kind, *_, **fields: self.log.append((kind, *fields.values())),
             lambda work, *words: self.asked.append(words) or answer,
             lambda: config,
-            [lambda: {"a": [3]}, lambda: {"b": [4, 5]}],
+            [lambda: {"a": ours[:1]}, lambda: {"b": ours[1:]}],
         )
 
     def stop(self) -> None:
@@ -156,6 +160,48 @@ def test_a_rehearsal_that_does_not_go_well_changes_nothing_and_one_is_under_way_
     world.restarting.finish()  # returns: it just ends
     assert now(world.restarting.restart()) is None
     assert len(world.asked) == 2
+
+
+class Executed(Program):
+    """Remembers what it would be executed with."""
+
+    executed: ClassVar[list[Mapping[str, str]]] = []
+
+    def execute(self, environment: Mapping[str, str]) -> None:
+        self.executed.append(environment)
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+    """What the process would do for them."""
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr("mta.wiring.restarting.signal.signal", handlers.__setitem__)
+    return handlers
+
+
+def test_one_that_goes_well_ends_this_and_begins_that_with_what_listens(
+    tmp_path: Path, signals: dict[int, Any]
+) -> None:
+    world = World(listening(tmp_path), succeed(("1.0", [])), Executed(("mta",), "/"))
+    Executed.executed.clear()
+    assert now(world.restarting.restart()) == []
+    assert (world.log, world.stops, world.systemd.keeps_us) == ([("restarting", "1.0")], 1, True)
+    assert signals.keys() == {signal.SIGTERM, signal.SIGINT}
+    world.restarting.finish()
+    [environment] = Executed.executed
+    handed = HandedOver.of_environment(dict(environment), os.getpid())
+    assert handed.has_begun_anew
+    assert [len(handed.take(name)) for name in ("a", "b", "c")] == [1, 2, 0]
+
+
+def test_who_wants_it_to_end_meanwhile_has_it_end(tmp_path: Path, signals: dict[int, Any]) -> None:
+    world = World(listening(tmp_path), succeed(("1.0", [])), Executed(("mta",), "/"))
+    Executed.executed.clear()
+    world.restarting.restart()
+    signals[signal.SIGTERM](signal.SIGTERM, None)
+    assert not world.systemd.keeps_us
+    world.restarting.finish()
+    assert Executed.executed == []
 
 
 def test_where_the_relay_stops_meanwhile_it_stops(tmp_path: Path) -> None:
