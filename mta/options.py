@@ -19,7 +19,7 @@ from mta.config.load import check_files, find, load
 from mta.config.model import Config
 from mta.config.problems import ConfigError
 from mta.ground import Ground
-from mta.maillog import LineWriter
+from mta.maillog import LineWriter, MailLog
 from mta.net.early import hand_on, hold_back
 from mta.net.handover import HandedOver, Rehearsal
 from mta.net.poller import the_reactor
@@ -74,12 +74,16 @@ class Options(usage.Options):
 class _StartedByTwistd(MultiService):
     """Something that twistd runs: what keeps it from starting is told in a sentence, without a traceback."""
 
+    log: MailLog
     _twistd: Mapping[str, Any]
+    _pidfile: str
     _to_tell: int | None
 
-    def begun_by(self, twistd: Mapping[str, Any]) -> None:
+    def begun_by(self, twistd: Mapping[str, Any], options: Options) -> None:
         """Remember how twistd was called."""
         self._twistd = twistd
+        self._has_begun_anew = options.handed.has_begun_anew
+        self._pidfile = options.pidfile
         # The daemon has no standard error any more when it finds out that it cannot start; whoever started it has.
         self._to_tell = None
         if not twistd.get("nodaemon"):
@@ -106,8 +110,11 @@ class _StartedByTwistd(MultiService):
             if not self._twistd.get("nodaemon"):
                 self._tell(f"mta: {error}\n")
                 raise  # so that twistd ends with status 1 where it was started
-            if self._twistd.get("pidfile"):
-                Path(self._twistd["pidfile"]).unlink(missing_ok=True)
+            if self._has_begun_anew:  # nobody may be there to read anything else than the log
+                self.log.event("alarm", why=str(error))
+            if pidfile := self._twistd.get("pidfile") or self._pidfile:
+                with suppress(OSError):
+                    Path(pidfile).unlink()
             # Twisted has put its log in the place of sys.stderr by now.
             (sys.__stderr__ or sys.stderr).write(f"mta: {error}\n")
             raise SystemExit(1) from None
@@ -174,7 +181,7 @@ def _started(config: Config, options: Options, twistd: Mapping[str, Any], reacto
     control = Control(reactor, config.spool, handed, log, restarting.restart)
     control.setServiceParent(service)
     parts.append(control.hand_over)
-    service.begun_by(twistd)
+    service.begun_by(twistd, options)
     reactor.addSystemEventTrigger("after", "shutdown", partial(_finish, restarting, options.pidfile))
     hand_on(reactor, {signal.SIGHUP: service.reload, signal.SIGUSR2: restarting.restart})
     return service

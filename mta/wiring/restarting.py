@@ -127,9 +127,15 @@ class Restarting:
         rehearsal = Rehearsal(names_of(self._current()), self._systemd.names)
         version, reasons = await self._in_thread(self._program.rehearse, rehearsal)
         if version and self._reactor.running:
-            self._log("restarting", version=version)
-            self._end_of_this()
-            return []
+            try:
+                for part in self._parts:
+                    self._kept.update(part())
+            except OSError as error:  # too many open files
+                reasons = [f"what listens cannot be handed over: {error.strerror}"]
+            else:
+                self._log("restarting", version=version)
+                self._end_of_this()
+                return []
         self._is_busy = False
         for why in reasons:
             self._log("not-restarted", why=why)
@@ -139,8 +145,6 @@ class Restarting:
         self._is_wanted = True
         self._systemd.tell_reload(True)
         self._systemd.keeps_us = True
-        for part in self._parts:
-            self._kept.update(part())
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, self._be_stopped)
         self._reactor.stop()
@@ -155,7 +159,10 @@ class Restarting:
         """The reactor has stopped, and all is closed. Returns where the process is to end."""
         if not self._is_wanted:
             return
-        log = self._sink.descriptor() if self._sink is not None else None
+        log = None
+        if self._sink is not None:
+            self._sink.flush()
+            log = self._sink.descriptor()
         handed = handing_over(os.getpid(), self._kept, log)
         self._systemd.tell("WATCHDOG=1")
         try:
