@@ -1,8 +1,11 @@
 """Posts over real sockets: what counts as taken, and that nothing a receiver does takes long or much."""
 
+import contextlib
 import os
+import socket
 import ssl
 import tempfile
+import threading
 import time
 from pathlib import Path
 from unittest import mock
@@ -100,5 +103,59 @@ class PostTest(TestCase):
             self.receiver.filler = 0
             assert await self.refused() == ""
             assert self.receiver.connections == 2, "the first one was cut"
+
+        return Deferred.fromCoroutine(test())
+
+    def test_a_header_without_an_end_is_not_kept(self) -> "Deferred[None]":
+        """The client's own parser would keep all of it for as long as there is patience."""
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        sent = [0]
+
+        def answer() -> None:
+            for begin, more in (
+                (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000),
+                (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
+            ):
+                client, _ = server.accept()
+                with client, contextlib.suppress(OSError):
+                    client.recv(65536)
+                    client.sendall(begin)
+                    while sent[0] < 100_000_000:
+                        client.sendall(more)
+                        sent[0] += len(more)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+
+        self.post = Post(self.reactor, patience=5)
+
+        async def test() -> None:
+            for _ in range(2):
+                said = await self.refused(f"http://127.0.0.1:{server.getsockname()[1]}/")
+                assert said == f"its answer is longer than {LARGEST} octets"
+            thread.join(5)
+            assert sent[0] < 50_000_000
+
+        return Deferred.fromCoroutine(test())
+
+    def test_what_a_receiver_says_is_not_repeated_at_length(self) -> "Deferred[None]":
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 500 " + b"x" * 9000 + b"\r\nContent-Length: 0\r\n\r\n")
+                client.recv(1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        self.post = Post(self.reactor, patience=5)
+
+        async def test() -> None:
+            said = await self.refused(f"http://127.0.0.1:{server.getsockname()[1]}/")
+            assert said.startswith("500 xxx")
+            assert len(said) == 200
 
         return Deferred.fromCoroutine(test())
