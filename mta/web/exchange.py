@@ -50,9 +50,10 @@ class Call:
         return _fields(self.text())
 
     def json(self, most: int = MOST_FORM) -> Any:
-        """The content as JSON, up to so many octets. Raises `Unusable`."""
+        """The content as JSON, up to so many octets, no name twice in an object: which of them is meant nobody can tell
+        (RFC 8259 4). Raises `Unusable`."""
         try:
-            found = json.loads(self.text(most) or "null")
+            found = json.loads(self.text(most) or "null", object_pairs_hook=_once_each)
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no character (RFC 8259 8.2)
             return found
         except (ValueError, RecursionError) as error:
@@ -70,6 +71,13 @@ class Call:
             return octets.decode()
         except UnicodeDecodeError:
             raise Unusable("the content is not UTF-8") from None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
 
 
 Blocks = Iterator[bytes]

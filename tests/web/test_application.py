@@ -1,5 +1,6 @@
 """Who may ask what, and what is said to those who may not."""
 
+import io
 import os
 from pathlib import Path
 
@@ -238,3 +239,22 @@ def test_files_that_hold_no_token(tmp_path: Path) -> None:
     for text in ("", "short", "two words of which it is made", "one line of\nsixteen chars"):
         with pytest.raises(ValueError, match="must"):
             Web(tmp_path, token=text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"all": false, "all": true}',
+        b'{"ids": [{"a": 1, "a": 1}]}',
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" + b"9" * 100_000 + b"]",
+        b'{"to": "\\ud800@example.org"}',
+        b"\xff",
+        b"all=true",
+    ],
+    ids=["name twice", "name twice inside", "deep", "deep objects", "long number", "half a pair", "octets", "form"],
+)
+def test_what_is_no_json_is_refused(content: bytes) -> None:
+    with pytest.raises(Unusable):
+        Call("POST", "/", content=io.BytesIO(content)).json()
