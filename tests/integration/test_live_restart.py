@@ -72,7 +72,8 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
     pid, door_is = relay.process.pid, door.stat().st_ino
     with load(relay.address, relay.port, "bob@anew.test", clients=3) as sending:
         refuse_twice(relay)
-        with Talk(relay.address, relay.port) as idle, Talk(relay.address, relay.port) as busy:
+        here = (relay.address, relay.port)
+        with Talk(*here, timeout=60) as idle, Talk(*here, timeout=60) as busy:  # a rehearsal takes its time
             for talk in (idle, busy):
                 talk.reply()
                 talk.say("EHLO client.test")
