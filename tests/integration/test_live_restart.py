@@ -43,7 +43,7 @@ def refuse_twice(relay: Relay) -> None:
     right = relay.configuration.read_text()
     relay.configuration.write_text(right.replace("after:", "aftr:"))
     os.kill(relay.process.pid, signal.SIGUSR2)
-    wait_until(lambda: refusals(relay), "it says that it does not")
+    wait_until(lambda: refusals(relay), "it says that it does not", 60)
     assert "retry.aftr: is not a key here" in refusals(relay)[0]
     relay.configuration.write_text(right)
     newer = relay.spool / "queue-7.db"
@@ -68,7 +68,7 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
     relay.settings["listen"].append({"address": f"unix:{door}", "tls": "none"})
     relay.settings["admin"] = {"listen": admin.where}
     relay.write_configuration()
-    relay.start()
+    relay.start(within=60)
     pid, door_is = relay.process.pid, door.stat().st_ino
     with load(relay.address, relay.port, "bob@anew.test", clients=3) as sending:
         refuse_twice(relay)
@@ -89,7 +89,7 @@ def test_nobody_is_refused_and_no_mail_is_lost_under_load(
                 said, _ = restart.communicate(timeout=60)
         assert (restart.returncode, said) == (0, f"restarted: version 0.1.0, process {pid}\n"), relay.output
         before = len(sending.sent)
-        wait_until(lambda: len(sending.sent) > before + 10, "clients are served")
+        wait_until(lambda: len(sending.sent) > before + 10, "clients are served", 60)
     assert sending.refused == []
     assert relay.process.is_alive
     assert admin.ask("GET", "/readyz").status == 200
@@ -125,14 +125,14 @@ def test_a_daemon_of_several_workers_stays_the_process_that_its_pidfile_names(
     start = Process("relay-anew", twistd(*words, "mta", "start", "--config", "mta.yml"), folder)
     start.start()
     try:
-        assert start.wait(within=20) == 0, start.output
+        assert start.wait(within=60) == 0, start.output
         pid = int(pidfile.read_text())
         with load(relay.address, relay.port, "bob@daemon.test", clients=3) as sending:
             relay.settings["workers"] = 1
             relay.write_configuration()
             done = relay.mta("restart")
             before = len(sending.sent)
-            wait_until(lambda: len(sending.sent) > before + 10, "clients are served")
+            wait_until(lambda: len(sending.sent) > before + 10, "clients are served", 60)
         assert done.stdout == f"restarted: version 0.1.0, process {pid}\n", log.read_text()
         assert sending.refused == []
         assert int(pidfile.read_text()) == pid
