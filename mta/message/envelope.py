@@ -4,12 +4,12 @@ import json
 from functools import lru_cache
 from typing import NamedTuple
 
+from mta.message.compact import to_json
+
 WORKERS = 256
 CLI_WORKER = WORKERS - 1
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing to mistake when read aloud
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-# Made once, since json.dumps() makes an encoder for each call.
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _DIGITS = {digit: value for value, digit in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
 
 
@@ -100,7 +100,7 @@ class Envelope(NamedTuple):
     def to_json(self) -> str:
         """All of it but the recipients, who are kept with the delivery that they wait in."""
         kept = self[2:] if self[_RARE:] != _NOTHING_RARE else self[2:_RARE]
-        return _encode((self.sender, *kept))
+        return to_json((self.sender, *kept))
 
     def on_behalf_of(self, sender: str) -> "Envelope":
         """The same mail from another reverse-path: a list's owner, or the sender's own with a source route before it.
@@ -125,7 +125,7 @@ _NOTHING_RARE = tuple(Envelope._field_defaults[name] for name in Envelope._field
 
 def recipients_to_json(recipients: tuple[Recipient, ...]) -> str:
     """Recipients as a compact list: a bare string where nothing was asked for, a list otherwise."""
-    return _encode([one if one.notify or one.original else one.address for one in recipients])
+    return to_json([one if one.notify or one.original else one.address for one in recipients])
 
 
 def recipients_from_json(text: str) -> tuple[Recipient, ...]:

@@ -8,8 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Made once, since json.dumps() makes an encoder for each call. Its text is ASCII, whatever a peer has said.
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+from mta.message.compact import to_json
 
 Detail = str | int | float | bool | list[str] | None
 
@@ -39,7 +38,7 @@ class Event(NamedTuple):
 
 def events_to_json(events: Sequence[Event]) -> str:
     """One line for all of them, with a line end, so that later ones can be appended; "" for none."""
-    return _encode(events) + "\n" if events else ""
+    return to_json(events) + "\n" if events else ""
 
 
 def events_from_json(text: str) -> list[Event]:
