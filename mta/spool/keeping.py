@@ -16,10 +16,12 @@ ADD_DELIVERY = """
     INSERT INTO delivery (id, message, destination, state, priority, due, deadline, attempts, fence, warned, wish,
         last_reply, sender, recipients, reverse_path) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, '', '', ?, ?, ?)
 """
-REMOVE_IF_DONE = """
-    DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = ?1)
-    RETURNING received, size, file, envelope ->> 0, events, EXISTS (SELECT 1 FROM event WHERE message = ?1)
+# Looked at before it is removed: a statement that returns what it removes keeps a copy of each page that it changes.
+DONE = """
+    SELECT received, size, file, envelope ->> 0, events, EXISTS (SELECT 1 FROM event WHERE message = ?1)
+    FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = ?1)
 """
+REMOVE_DONE = "DELETE FROM message WHERE id = ?"
 ADD_EVENT = "INSERT INTO event (message, ends, events) VALUES (?, ?, ?)"
 ENDS_SO_FAR = "SELECT DISTINCT ends FROM event WHERE message = ?"
 ADD_TIMELINE = "INSERT INTO timeline (message, received, ended, sender, result, events) VALUES (?, ?, ?, ?, ?, ?)"
@@ -101,14 +103,15 @@ def tell(store: Store, message: int, at: float, events: Sequence[Event], destina
     destination: of the delivery that it is about.
     """
     ends = _ends(events)
-    gone = store.row(REMOVE_IF_DONE, (message,))
-    if gone is None:
+    done = store.row(DONE, (message,))
+    if done is None:
         if events:
             store.db.execute(ADD_EVENT, (message, _words(ends), events_to_json(events)))
             if store.hooks:
                 owe(store, message, events, None, destination)
         return
-    received, size, file, sender, begun, has_more = gone
+    store.db.execute(REMOVE_DONE, (message,))
+    received, size, file, sender, begun, has_more = done
     events = (*events, Event(at, "ended", {}))
     told = events_to_json(events)
     if store.hooks:
