@@ -33,6 +33,8 @@ _NOT_TRIED = deferred(451, "4.4.7", "it had not had its turn by then")
 
 _NOTHING = Returned(b"")
 
+_log = Logger()
+
 Done = Callable[["Attempt", Record, Carried | None], None]
 
 
@@ -59,8 +61,6 @@ class Attempt:
     """
 
     __slots__ = ("_carried", "_content", "_done", "_means", "_outcomes", "_sorted", "claim", "is_over", "octets")
-
-    _logger = Logger()
 
     def __init__(self, means: Means, claim: Claim, content: IContent | None, done: Done, octets: int = 0) -> None:
         """content: where it is still at hand; else it is read from the spool when it is needed."""
@@ -234,5 +234,5 @@ class Attempt:
 
     def _alarm(self, failure: Failure, why: str) -> None:
         number = self.claim.message
-        self._logger.failure("{id}: {why}", failure, id=format_queue_id(number), why=why)
+        _log.failure("{id}: {why}", failure, id=format_queue_id(number), why=why)
         self._means.log("alarm", number, why=f"{why}: {failure.getErrorMessage()}")

@@ -30,7 +30,7 @@ _NAME_IN_LINE: Final = re.compile(r"(?i)\b((?:AUTH|LOGIN)=)([^<>@\s]+)(?=\s|$)")
 
 def hide(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a line with nobody's local part in them."""
-    names = {name for field in _PERSONAL_FIELDS & fields.keys() for name in _names(fields[field])}
+    names = {name for field in _PERSONAL_FIELDS.intersection(fields) for name in _names(fields[field])}
     return {name: _hidden(name, value, names) for name, value in fields.items()}
 
 

@@ -177,10 +177,9 @@ def _manager(config: Config, clock: Clock, place: Place, spool: CopiedSpool, tra
     notifier = Notifier(config.hostname, config.postmaster, policy, addressing.decide, spool.new_id, addressing.resolve)
     carriers = dict.fromkeys(Via, transport)
     means = Means(clock, spool, carriers, addressing.decide, notifier, policy, Shortest(), lambda *_, **__: None)
-    windows = WindowLimits(
-        place.share(WindowLimits.initial), place.share(WindowLimits.maximum), pauses_within(config.retry.after)
-    )
-    bounds = Bounds(deliveries=place.share(Bounds.deliveries), strangers=place.share(Bounds.strangers))
+    whole, most = WindowLimits(), Bounds()
+    windows = WindowLimits(place.share(whole.initial), place.share(whole.maximum), pauses_within(config.retry.after))
+    bounds = Bounds(deliveries=place.share(most.deliveries), strangers=place.share(most.strangers))
     return Manager(means, windows, config.history, bounds, poll=NEVER)
 
 

@@ -14,7 +14,7 @@ from mta.smtp.steps import OwnReply
 
 _LONGEST_BY = 999_999_999  # seconds, RFC 2852 4
 # No path may end the line that it stands in, nor play tricks with a terminal.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Peer(NamedTuple):

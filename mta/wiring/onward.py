@@ -54,9 +54,8 @@ def make_onward(config: Config, decisions: Decisions, lasting: Lasting, before: 
         log=lasting.log.event,
         measures=lasting.measures,
     )
-    windows = WindowLimits(
-        place.share(WindowLimits.initial), place.share(WindowLimits.maximum), pauses_within(config.retry.after)
-    )
+    whole = WindowLimits()
+    windows = WindowLimits(place.share(whole.initial), place.share(whole.maximum), pauses_within(config.retry.after))
     return Onward(config, resolver, logins, means, windows)
 
 
