@@ -23,6 +23,7 @@ from bench.peers import Mta, Papers, Peer, is_root
 from bench.postfix import Postfix
 
 PEERS = ("postfix", "postfix-tuned", "mta")
+KNOWN = (*PEERS, "mta-compiled")  # the last is measured when it is asked for
 BASE = "Postfix, tuned"  # what ratios are to
 WARMING = 200  # messages
 SCRATCH = "/var/tmp"  # on a disk, where /tmp often is memory: syncing has to cost what it costs
@@ -46,7 +47,7 @@ def lanes(
         papers = make_papers(scratch, rsa) if tls else None
         made: list[Lane] = []
         for name in peers:
-            for count in workers if name == "mta" else (1,):
+            for count in workers if name.startswith("mta") else (1,):
                 lane = _lane(scratch / f"lane-{len(made)}-{count}", name, count, papers)
                 stack.callback(lane.sink.end)
                 stack.callback(lane.peer.end)
@@ -130,6 +131,6 @@ def _lane(folder: Path, name: str, workers: int, papers: Papers | None) -> Lane:
     folder.mkdir()
     folder.chmod(0o755)
     sink = Sink(folder, papers)
-    if name == "mta":
-        return Lane(Mta(folder / "relay", sink.port, papers, workers), sink)
+    if name.startswith("mta"):
+        return Lane(Mta(folder / "relay", sink.port, papers, workers, native=name == "mta-compiled"), sink)
     return Lane(Postfix(folder / "relay", sink.port, papers, tuned=name == "postfix-tuned"), sink)

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from bench.compiled import compiled
 from bench.measure import Group, wait_for
 
 HOME = Path(__file__).resolve().parent.parent
@@ -89,11 +90,14 @@ class Peer(ABC):
 
 
 class Mta(Peer):
-    """This checkout's relay, with so many worker processes."""
+    """This checkout's relay, with so many worker processes. native: its busiest modules compiled (`compiled`)."""
 
-    def __init__(self, folder: Path, sink_port: int, papers: Papers | None, workers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, sink_port: int, papers: Papers | None, workers: int = 1, native: bool = False
+    ) -> None:
         super().__init__(folder, sink_port, papers)
-        self.name = "mta" if workers == 1 else f"mta, {workers} workers"
+        self.name = ("mta, compiled" if native else "mta") + (f", {workers} workers" if workers > 1 else "")
+        self._environment = [f"PYTHONPATH={compiled()}"] if native else []
         self._workers = workers
         self._file = folder / "mta.yml"
 
@@ -113,7 +117,17 @@ class Mta(Peer):
         self._file.write_text(yaml.safe_dump(settings))
 
     def command(self) -> Sequence[str | Path]:
-        return [HOME / ".venv/bin/twistd", "-n", "--pidfile=", "mta", "start", "--config", self._file]
+        return [
+            "env",
+            *self._environment,
+            HOME / ".venv/bin/twistd",
+            "-n",
+            "--pidfile=",
+            "mta",
+            "start",
+            "--config",
+            self._file,
+        ]
 
     def flush(self) -> None:
         self._mta("retry", "--all")

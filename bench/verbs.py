@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import standing, trials
-from bench.lanes import BASE, PEERS, check_peers, cost_of_sync, lanes, needs_tls, sink_alone
+from bench.lanes import BASE, KNOWN, PEERS, check_peers, cost_of_sync, lanes, needs_tls, sink_alone
 from bench.load import Load
 from bench.measure import has_strace
 from bench.tables import Column, Report, Run
@@ -248,7 +248,7 @@ def _repeats(asked: argparse.Namespace) -> int:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     """Options that may stand before a verb, and behind one: without a default, which would undo what stood before."""
     add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
-    add("--peers", type=_peers, help=f"which ({','.join(PEERS)})")
+    add("--peers", type=_peers, help=f"which ({','.join(PEERS)}; also {KNOWN[-1]}: see bench/compiled.py)")
     add("--workers", type=_counts, help="processes of mta; a row for each (1,2)")
     add("--repeats", type=_count, help="interleaved repeats (3); idle and calls are done once")
     add("--json", type=Path, metavar="FILE", help="append each repeat to this file, as a line of JSON")
@@ -286,6 +286,6 @@ def _counts(text: str) -> tuple[int, ...]:
 def _peers(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     for name in names:
-        if name not in PEERS:
-            raise argparse.ArgumentTypeError(f"{name!r}: one of {', '.join(PEERS)}")
+        if name not in KNOWN:
+            raise argparse.ArgumentTypeError(f"{name!r}: one of {', '.join(KNOWN)}")
     return names
