@@ -20,6 +20,9 @@ from mta.policy.window import WindowLimits, latest_pause
 
 _STEP = 1.0  # seconds back that are no matter
 _LEAP = 90.0  # seconds forward that are no matter: a machine that slept for so long, or a reactor that was kept busy
+_SAID = (
+    "the clock was set back; deliveries that waited for a time too far ahead and are due by the schedule: {deliveries}"
+)
 _log = Logger()
 
 
@@ -71,8 +74,7 @@ class Clockwatch:
 
     def _hastened(self, deliveries: int) -> None:
         if deliveries:
-            _log.warn("the clock was set back: {deliveries} deliveries that waited for a time too far away are due "
-                      "as the schedule says", deliveries=deliveries)  # fmt: skip
+            _log.warn(_SAID, deliveries=deliveries)
         if not self._stopped:
             self._look()
 

@@ -15,7 +15,9 @@ from mta.message.envelope import WORKERS, Envelope
 from mta.message.timeline import events_from_json
 from mta.spool.rushing import DUE_AFTER, DUE_WITH
 from mta.spool.store import LAST_DELIVERY, Row, Store
-from mta.spool.verbs import CHUNK, LIFT_PAUSE, RETRY
+from mta.spool.verbs import LIFT_PAUSE, RETRY
+
+CHUNK = 100  # destinations, and deliveries, that one step looks at, which takes some milliseconds
 
 DESTINATIONS_FROM = "SELECT name, paused_until FROM destination WHERE name >= ? ORDER BY name LIMIT ?"
 ENVELOPE = "SELECT envelope FROM message WHERE id = ?"

@@ -81,6 +81,12 @@ GUARDS = {
         test_02_smuggling_out.test_one_end_for_every_size_of_block,
         (b"a\r\n.\r\nMAIL FROM:<evil@client.example.com>\r\n",),
     ),
+    "2: a dot behind NUL counts": Guard(
+        "mta.smtp.content._doubled_behind_nul",
+        lambda blocks: blocks,
+        test_02_smuggling_out.test_nor_for_a_reader_that_leaves_out_nul,
+        (b"a\r\n\0.\r\nMAIL FROM:<evil@client.example.com>\r\n",),
+    ),
     "3: bare line ends are put right": Guard(
         "mta.smtp.content._with_whole_line_ends",
         lambda block: block,
@@ -264,4 +270,13 @@ def test_tries_without_an_end_to_their_number_are_found(monkeypatch: pytest.Monk
     relay = test_30_clock_jumps.house_at(None)
     with pytest.raises(AssertionError):
         test_30_clock_jumps.test_nothing_bounces_and_nothing_is_tried_in_circles(relay, DAY)
+    relay.store.close()
+
+
+def test_a_clock_that_nobody_watches_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30: mail waits for the time that it had been."""
+    monkeypatch.setattr("mta.delivery.clockwatch.Clockwatch.compare", lambda self: None)
+    relay = test_30_clock_jumps.house_at(None)
+    with pytest.raises(AssertionError):
+        test_30_clock_jumps.test_what_was_put_off_meanwhile_is_tried_as_the_schedule_says(relay, DAY)
     relay.store.close()
