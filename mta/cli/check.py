@@ -10,7 +10,7 @@ from mta.cli.opening import configuration
 from mta.config.dangers import dangers
 from mta.config.load import check_files
 from mta.config.model import Config
-from mta.config.problems import ConfigError
+from mta.config.problems import MOST, ConfigError
 from mta.net.tls import ServerTls, TlsProblem
 from mta.operating.words import count
 
@@ -21,7 +21,7 @@ def check(config_file: str | None) -> None:
     """Read the configuration, and say what is wrong with it, or else what is dangerous.
 
     Mistakes go to standard error as FILE:LINE: key: text, the first hundred of them, and the exit status is 1. Dangers
-    are printed as warnings; with them the relay starts.
+    are printed as warnings, likewise; with them the relay starts.
     """
     config = configuration(config_file)
     try:
@@ -31,10 +31,13 @@ def check(config_file: str | None) -> None:
     expired = list(_check_certificates(config))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the relay raises its limit to this one
     found = dangers(config, None if hard == resource.RLIM_INFINITY else hard)
-    for problem in (*found, *expired):
+    all_of_them = (*expired, *found)  # what is about the directory, which may be long, comes last
+    for problem in all_of_them[:MOST]:
         click.echo(f"warning: {problem}")
+    if len(all_of_them) > MOST:
+        click.echo(f"warning: and {len(all_of_them) - MOST:,} more")
     where = ", ".join(str(listener.address) for listener in config.listen) or "nowhere"
-    warnings = count(len(found) + len(expired), "warning") if found or expired else "no warnings"
+    warnings = count(len(all_of_them), "warning") if all_of_them else "no warnings"
     click.echo(f"no mistakes, {warnings}: {config.hostname} listens on {where}, its queue is in {config.spool}")
 
 

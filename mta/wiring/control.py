@@ -149,6 +149,6 @@ class _Caller(LineOnlyReceiver):
 def _asked(line: bytes) -> object:
     try:
         asked = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return asked.get("do") if isinstance(asked, dict) else None

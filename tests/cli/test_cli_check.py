@@ -26,6 +26,19 @@ def test_dangers_are_warnings_with_their_place(ground: Ground) -> None:
     assert checked.stderr == ""
 
 
+def test_of_many_dangers_some_are_told_and_how_many_there_are(ground: Ground) -> None:
+    (ground.file.parent / "names.yml").write_text(
+        "example.org:\n  mailboxes: {root: }\n  aliases:\n"
+        + "".join(f"    a{number}: [nobody{number}@example.org]\n" for number in range(300))
+    )
+    ground.file.write_text("hostname: relay\nspool: spool\ndirectory: names.yml\nrelay: {domains: [example.org]}\n")
+    found = dangers(load(ground.file))
+    *warnings, more, summary = ground.mta("check").stdout.splitlines()
+    assert warnings == [f"warning: {problem}" for problem in found[:100]]
+    assert more == f"warning: and {len(found) - 100} more"
+    assert summary.startswith(f"no mistakes, {len(found)} warnings: ")
+
+
 def test_connections_are_compared_with_the_hard_limit_of_open_files(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:

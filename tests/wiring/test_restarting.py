@@ -255,6 +255,7 @@ def test_the_control_socket_is_for_its_user_and_root_however_long_its_path_is(tm
         (b'{"do": "restart"}', {"reasons": ["one"]}),
         (b'{"do": "dance"}', {"reasons": ["this relay does not know what is asked; its program is another version"]}),
         (b"\xff", {"reasons": ["this relay does not know what is asked; its program is another version"]}),
+        (b"[" * 999, {"reasons": ["this relay does not know what is asked; its program is another version"]}),
         (b"[1]", {"reasons": ["this relay does not know what is asked; its program is another version"]}),
     ],
 )
