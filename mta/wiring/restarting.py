@@ -31,6 +31,7 @@ from mta.wiring.trouble import listening_name_of_admin
 PATIENCE: Final = 60.0  # seconds that a rehearsal may take
 COULD: Final = "could start, version "  # what a rehearsal says, with its version, where it has gone well
 
+_ALIVE: Final = "WATCHDOG=1"  # to systemd, who hears nothing from a relay that ends, and from one that begins
 _SOFTWARE: Final = 70  # EX_SOFTWARE of sysexits.h
 _MOST_LINES: Final = 20  # of what a rehearsal says
 
@@ -144,6 +145,7 @@ class Restarting:
     def _end_of_this(self) -> None:
         self._is_wanted = True
         self._systemd.tell_reload(True)
+        self._systemd.tell(_ALIVE)
         self._systemd.keeps_us = True
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, self._be_stopped)
@@ -164,7 +166,7 @@ class Restarting:
             self._sink.flush()
             log = self._sink.descriptor()
         handed = handing_over(os.getpid(), self._kept, log)
-        self._systemd.tell("WATCHDOG=1")
+        self._systemd.tell(_ALIVE)
         try:
             self._program.execute({**os.environ, **self._systemd.handing_over(), **handed})
         except OSError as error:
