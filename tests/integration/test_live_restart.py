@@ -13,6 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from click.testing import CliRunner
 from peers.clients import Talk
 from peers.daemon import PROGRAMS, Relay, StartRelay, twistd
 from peers.ground import Loopback, Process, free_port, wait_until
@@ -20,6 +21,7 @@ from peers.load import load
 from peers.sinks import MakeSink, Sink
 from peers.web import Admin
 
+from mta.cli.program import program
 from mta.spool.database import APPLICATION_ID
 
 SUBJECT = re.compile(rb"^Subject: (\S+)\r$", re.MULTILINE)
@@ -49,8 +51,8 @@ def refuse_twice(relay: Relay) -> None:
     newer = relay.spool / "queue-7.db"
     with contextlib.closing(apsw.Connection(str(newer))) as db:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99; PRAGMA journal_mode = WAL")
-    done = relay.mta("restart", check=False)
-    assert done.returncode == 1
+    done = CliRunner().invoke(program, ["restart", "--config", str(relay.configuration)])
+    assert done.exit_code == 1
     assert done.stderr.startswith(f"not restarted: the queue file {newer} was written by a newer version")
     assert refusals(relay)[1:] == [done.stderr.removeprefix("not restarted: ").strip()]
     assert " restarting " not in relay.output
@@ -130,7 +132,7 @@ def test_a_daemon_of_several_workers_stays_the_process_that_its_pidfile_names(
         with load(relay.address, relay.port, "bob@daemon.test", clients=3) as sending:
             relay.settings["workers"] = 1
             relay.write_configuration()
-            done = relay.mta("restart")
+            done = CliRunner().invoke(program, ["restart", "--config", str(relay.configuration)])
             before = len(sending.sent)
             wait_until(lambda: len(sending.sent) > before + 10, "clients are served", 60)
         assert done.stdout == f"restarted: version 0.1.0, process {pid}\n", log.read_text()
