@@ -7,23 +7,21 @@ reply came. The sink counts what it was given. At the end every accepted message
 a kill, and the relay has told of it.
 """
 
-import itertools
 import os
 import random
 import re
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from peers.clients import QUEUED, Talk
 from peers.daemon import Relay, StartRelay
 from peers.ground import wait_until
 from peers.knot import Dns
 from peers.sinks import MakeSink, Transaction
+from peers.stubborn import Client, Letter
 
 MESSAGES = 5000
 KILLS = 5
@@ -56,47 +54,8 @@ class Books:
         return len(self.accepted) >= MESSAGES
 
 
-class Client(threading.Thread):
-    """Sends one message after another until all together have enough, and connects again when it is cut off."""
-
-    def __init__(self, relay: Relay, books: Books, number: int) -> None:
-        super().__init__(name=f"client-{number}", daemon=True)
-        self._relay = relay
-        self._books = books
-        self._marks = (f"{number}.{n}" for n in itertools.count())
-        self._give_up = time.monotonic() + 120
-
-    def run(self) -> None:
-        while not self._books.is_full and time.monotonic() < self._give_up:
-            try:
-                with Talk(self._relay.address, self._relay.port) as talk:
-                    if talk.reply().startswith("220"):
-                        talk.say("EHLO client.test")
-                        while not self._books.is_full and self._send(talk):
-                            pass
-            except OSError:
-                time.sleep(0.02)
-
-    def _send(self, talk: Talk) -> bool:
-        """Send one message. False when the connection has ended."""
-        mark = next(self._marks)
-        recipient = f"bob@crash{hash(mark) % DOMAINS}.test"
-        talk.send(f"MAIL FROM:<a@sender.test>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
-        if [talk.reply()[:3] for _ in range(3)] != ["250", "250", "354"]:
-            return False
-        dotted = content_of(mark).replace(b"\r\n.", b"\r\n..")
-        try:
-            talk.send(dotted + b".\r\n")
-            reply = talk.reply()
-        except OSError:
-            reply = ""
-        if not reply:
-            self._books.unsure.add(mark)
-        elif found := QUEUED.match(reply):
-            self._books.accepted[mark] = found[1]
-        else:
-            self._books.refused.append(reply)
-        return bool(reply)
+def letter(mark: str) -> Letter:
+    return Letter("a@client.test", [f"bob@crash{hash(mark) % DOMAINS}.test"], content_of(mark))
 
 
 def hit(relay: Relay, number: int) -> None:
@@ -125,7 +84,7 @@ def test_five_kills_in_five_thousand_messages_lose_nothing_and_every_copy_is_acc
     for number in range(DOMAINS):
         dns.zone(f"crash{number}.test", f"@ MX 10 mx\nmx A {hop.address}")
     books = Books()
-    clients = [Client(relay, books, number) for number in range(CLIENTS)]
+    clients = [Client(relay, books, letter, number, MESSAGES, patience=120) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     kills = []

@@ -6,12 +6,10 @@ they refuse for good, and the senders are owed a notice of each. A copy is in or
 was interrupted: by a kill, or by a next hop that dropped the connection; and the relay must know of it.
 """
 
-import itertools
 import os
 import random
 import signal
 import statistics
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,12 +17,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from peers.books import FIGURES, Books, content_of, mark_in
-from peers.clients import QUEUED, Talk
 from peers.crowd import fill
 from peers.daemon import Relay, StartRelay
 from peers.ground import greets, wait_until
 from peers.knot import Dns
 from peers.sinks import DROP, MakeSink, Sink, Transaction
+from peers.stubborn import Client, Letter
 
 pytestmark = pytest.mark.soak
 
@@ -92,55 +90,9 @@ def misbehave(sink: Sink, books: Books, moods: Moods, keep: Callable[[Transactio
         setattr(sink, name, deque(maxlen=0))
 
 
-class Client(threading.Thread):
-    """Sends one message after another until all together have enough, and connects again when it is cut off."""
-
-    def __init__(self, relay: Relay, books: Books, number: int, enough: int) -> None:
-        super().__init__(name=f"client-{number}", daemon=True)
-        self._relay = relay
-        self._books = books
-        self._enough = enough
-        self._marks = (f"{number}x{n}" for n in itertools.count())
-
-    @property
-    def _is_done(self) -> bool:
-        return len(self._books.accepted) >= self._enough
-
-    def stop(self) -> None:
-        """Send no more, however many there are."""
-        self._enough = 0
-
-    def run(self) -> None:
-        while not self._is_done:
-            try:
-                with Talk(self._relay.address, self._relay.port) as talk:
-                    if talk.reply().startswith("220") and talk.say("EHLO client.test"):
-                        while not self._is_done and self._send(talk):
-                            pass
-            except OSError:
-                time.sleep(0.05)
-
-    def _send(self, talk: Talk) -> bool:
-        """Send one message. False when the connection has ended."""
-        mark = next(self._marks)
-        recipients = self._books.recipients(mark)
-        commands = [f"MAIL FROM:<s.{mark}@sender.test>", *(f"RCPT TO:<{one}>" for one in recipients), "DATA"]
-        talk.send("".join(f"{command}\r\n" for command in commands).encode())
-        said = [talk.reply()[:3] for _ in commands]
-        if said != [*["250"] * (len(commands) - 1), "354"]:
-            return False
-        try:
-            talk.send(content_of(mark).replace(b"\r\n.", b"\r\n..") + b".\r\n")
-            reply = talk.reply()
-        except OSError:
-            reply = ""
-        if not reply:
-            self._books.unsure.add(mark)
-        elif found := QUEUED.match(reply):
-            self._books.accepted[mark] = found[1]
-        else:
-            self._books.refused.append(reply)
-        return bool(reply)
+def letters(books: Books) -> Callable[[str], Letter]:
+    """What each mark stands for."""
+    return lambda mark: Letter(f"s.{mark}@sender.test", books.recipients(mark), content_of(mark))
 
 
 @dataclass
@@ -197,7 +149,7 @@ def test_a_hundred_kills_in_a_hundred_thousand_messages(
 
     relay = make_relay(workers=workers, retry={"after": RETRY, "warn": "never", "give_up": "5d"})
     relay.start()
-    clients = [Client(relay, books, number, messages) for number in range(CLIENTS)]
+    clients = [Client(relay, books, letters(books), number, messages) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     executioner = Executioner(relay, chance)
@@ -221,7 +173,7 @@ def test_it_greets_within_two_seconds_after_a_kill_however_much_is_queued(make_r
     fill(relay.spool, queued, 1_000)
     relay.start()
     books = Books(("gone.test",), doomed=0.0)
-    clients = [Client(relay, books, number, 10**9) for number in range(4)]
+    clients = [Client(relay, books, letters(books), number, 10**9) for number in range(4)]
     for client in clients:
         client.start()
     wait_until(lambda: len(books.accepted) > 200, "it is at work")
