@@ -57,7 +57,7 @@ class SideBySide:
 
         def when(item: pytest.Item) -> tuple[bool, int]:
             count, room = counts[item.path], item.path.parent.name
-            return count[True] > count[False], FIRST.index(room) if room in FIRST else len(FIRST)
+            return count[True] >= count[False], FIRST.index(room) if room in FIRST else len(FIRST)
 
         items.sort(key=when)
 

@@ -160,6 +160,7 @@ def test_long_words_are_looked_through_once() -> None:
     assert all(domain in lines[-1] for domain in ("@b.example", "@d.example", "@f.example"))
 
 
+@pytest.mark.alone
 def test_long_names_are_looked_for_in_no_time() -> None:
     lines, log = lines_of(addresses="hashed")
     began = time.process_time()
