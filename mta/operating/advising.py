@@ -19,11 +19,13 @@ from mta.config.problems import ConfigError
 from mta.message.envelope import format_queue_id
 from mta.operating.asking import ask
 from mta.operating.audit import audit
-from mta.operating.doctor.examination import examined
+from mta.operating.doctor.examination import LIMIT, examined
 from mta.operating.explained import explanation_to_json
 from mta.operating.explaining import explain_at_once
+from mta.operating.forecast import Forecast
 from mta.operating.operator import opened
-from mta.web.seams import IAdviser, NotDone, Unusable
+from mta.spool.matching import Selection
+from mta.web.seams import IAdviser, NotDone, NotThere, Unusable
 
 _COMMAND: Final = "from mta.cli import main; main()"
 _LONGEST: Final = 30.0  # seconds for a forecast
@@ -52,10 +54,12 @@ class Adviser:
         with opened(config.spool) as desk:
             return explanation_to_json(explain_at_once(config, question, now, desk.outlook))
 
-    def doctor(self, domain: str) -> dict[str, Any]:
-        """Whether the relay is ready for the world, as `mta doctor --json` prints it; "" for its own domains."""
+    def doctor(self, domain: str, seconds: float = LIMIT) -> dict[str, Any]:
+        """Whether the relay is ready for the world, as `mta doctor --json` prints it; "" for its own domains. seconds:
+        that it may take.
+        """
         try:
-            return examined(self._config, domain, self._go_on)
+            return examined(self._config, domain, self._go_on, seconds)
         except ValueError as error:
             raise Unusable(str(error)) from None
 
@@ -71,6 +75,11 @@ class Adviser:
 
         In a process of its own: it is work for the processor that the mail would have to wait for, in this one.
         """
+        with opened(self._config.spool) as desk:
+            if number is not None and not desk.queue(Selection(ids=frozenset({number})), limit=1):
+                raise NotThere(f"there is no message {format_queue_id(number)} in the queue")
+            if number is None and not desk.totals().messages:
+                return Forecast(self._now(), []).to_json()
         words = ["forecast", "--json", "--limit", str(limit), "--old", self._config.sources.file]  # ours
         words += [] if number is None else [format_queue_id(number)]
         command = [sys.executable, "-P", "-c", _COMMAND, *words]

@@ -168,6 +168,25 @@ class Guessing:
         return self._by.get(_network(client), _Guesses(0, 0.0, 0)).waiting >= MOST_WAITING
 
 
+class Friends:
+    """Addresses that have shown the right token lately. They end with it, as sessions do."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._until: OrderedDict[tuple[str, bytes | None], float] = OrderedDict()
+
+    def add(self, client: str, generation: bytes | None) -> None:
+        """It has."""
+        self._until[client, generation] = self._now() + LASTS
+        self._until.move_to_end((client, generation))
+        while len(self._until) > MOST_SESSIONS:
+            self._until.popitem(last=False)
+
+    def has(self, client: str, generation: bytes | None) -> bool:
+        """Has it?"""
+        return self._until.get((client, generation), 0.0) > self._now()
+
+
 def _network(client: str) -> str:
     try:
         address = ip_address(client)

@@ -1,29 +1,47 @@
 """Advice: the rows of the API for what takes a while to find out: explain, doctor, forecast, audit."""
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from mta.message.envelope import parse_queue_id
 from mta.net.threads import Busy, Threads
-from mta.web.api import asked_for, number_in, row, word_in
+from mta.web import patterns
+from mta.web.api import asked_for, number_in, row, span_in, word_in
 from mta.web.exchange import Answer, Call, as_json
+from mta.web.patterns import is_like, like
 from mta.web.routes import Route
-from mta.web.schemas import ANYTHING, LIMIT, WORD_SCHEMA, Operation, Parameter, needed
+from mta.web.schemas import ANYTHING, QUEUE_ID, SPAN, WORD_SCHEMA, Operation, Parameter, needed
 from mta.web.seams import IAdviser, NotThere, OutOfOrder, Unusable
 
 MOST_FORECAST: Final = 1000  # messages
+MOST_SECONDS: Final = 25  # for an examination
+MOST_NAME: Final = 253  # octets of a domain
 
-_SPAN: Final = re.compile(r"([0-9]{1,4})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+A_DAY: Final = 86400.0  # seconds
 
-CLIENT: Final = Parameter("client", WORD_SCHEMA, "The IP address that the mail would come from.")
-SENDER: Final = Parameter("from", WORD_SCHEMA, "The sender that it would have.")
-DOMAIN: Final = Parameter("domain", WORD_SCHEMA, "A domain that this relay sends or takes mail for.")
-MESSAGE: Final = Parameter("id", WORD_SCHEMA, "A queue id; all mail where there is none.")
-SINCE: Final = Parameter(
-    "since", {"type": "string", "pattern": "^[0-9]{1,4}[smhd]$", "default": "24h"}, "For how long."
+CLIENT: Final = Parameter(
+    "client",
+    {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}, {"const": "unix"}]},
+    'The IP address that the mail would come from, or "unix".',
 )
+SENDER: Final = Parameter("from", WORD_SCHEMA, "The sender that it would have.")
+DOMAIN: Final = Parameter(
+    "domain",
+    like(patterns.HOST_NAME, maxLength=253, examples=["example.org"]),
+    "A domain that this relay sends or takes mail for, in ASCII (A-labels).",
+)
+SECONDS: Final = Parameter(
+    "seconds",
+    {"type": "integer", "minimum": 1, "maximum": MOST_SECONDS, "default": MOST_SECONDS},
+    "How long it may take; what is not found out by then is told as unknown.",
+)
+MESSAGE: Final = Parameter("id", QUEUE_ID, "A queue id; all mail where there is none.")
+MOST_MESSAGES: Final = Parameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MOST_FORECAST, "default": 100},
+    "How many messages to look at.",
+)
+SINCE: Final = Parameter("since", {**SPAN, "default": "24h"}, "For how long.")
 
 
 def routes(adviser: IAdviser, threads: Threads) -> list[Route]:
@@ -43,8 +61,12 @@ def routes(adviser: IAdviser, threads: Threads) -> list[Route]:
         return await find_out(lambda: adviser.explain(address, sender or "", client or ""))
 
     async def doctor(call: Call) -> Answer:
-        domain = word_in(asked_for(call, "domain"), "domain")
-        return await find_out(lambda: adviser.doctor(domain or ""))
+        asked = asked_for(call, "domain", "seconds")
+        domain = asked.get("domain", "")
+        if "domain" in asked and not (len(domain) <= MOST_NAME and is_like(domain, patterns.HOST_NAME)):
+            raise Unusable("domain is a domain such as example.org, in ASCII")
+        seconds = number_in(asked, "seconds", MOST_SECONDS, 1, MOST_SECONDS)
+        return await find_out(lambda: adviser.doctor(domain, float(seconds)))
 
     async def forecast(call: Call) -> Answer:
         asked = asked_for(call, "id", "limit")
@@ -52,23 +74,20 @@ def routes(adviser: IAdviser, threads: Threads) -> list[Route]:
         number = None if word is None else parse_queue_id(word)
         if word is not None and number is None:
             raise NotThere("there is no such message: this is no queue id")
-        limit = min(max(1, number_in(asked, "limit", 100)), MOST_FORECAST)
+        limit = number_in(asked, "limit", 100, 1, MOST_FORECAST)
         return await find_out(lambda: adviser.forecast(number, limit))
 
     async def audit(call: Call) -> Answer:
-        text = asked_for(call, "since").get("since", "24h")
-        span = _SPAN.fullmatch(text)
-        if span is None:
-            raise Unusable("since is a time such as 90m, 24h or 7d")
-        return await find_out(lambda: adviser.audit(float(int(span[1]) * _SECONDS[span[2]])))
+        seconds = span_in(asked_for(call, "since"), "since")
+        return await find_out(lambda: adviser.audit(A_DAY if seconds is None else seconds))
 
     return [
         row("GET", "/explain", explain, Operation("explain", "What would become of a mail, and why. Sends nothing.",
             ANYTHING, query=(needed("address", "A recipient."), SENDER, CLIENT))),
         row("GET", "/doctor", doctor, Operation("doctor", "Whether this relay is ready for the world, each finding "
-            "with what to do. Takes up to half a minute.", ANYTHING, query=(DOMAIN,))),
+            "with what to do. Takes up to half a minute, or as long as you allow.", ANYTHING, query=(DOMAIN, SECONDS))),
         row("GET", "/forecast", forecast, Operation("forecast", "When the mail in the queue is going to be tried, "
-            "warned about and returned.", ANYTHING, query=(MESSAGE, LIMIT))),
+            "warned about and returned.", ANYTHING, query=(MESSAGE, MOST_MESSAGES))),
         row("GET", "/audit", audit, Operation("audit", "What has become of every recipient, and whether the sums "
             "match.", ANYTHING, query=(SINCE,))),
     ]  # fmt: skip

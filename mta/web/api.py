@@ -7,6 +7,7 @@ from typing import Any, Final
 from mta.message.envelope import parse_queue_id
 from mta.web.asking import Asking
 from mta.web.exchange import Answer, Call, as_json
+from mta.web.patterns import WORD, is_like
 from mta.web.routes import Route
 from mta.web.schemas import (
     CHANGE,
@@ -23,7 +24,6 @@ from mta.web.schemas import (
     TO,
     VERB,
     WEBHOOKS,
-    WORD,
     Operation,
     needed,
 )
@@ -33,7 +33,8 @@ PREFIX: Final = "/api/v1"
 MOST_LISTED: Final = 10_000  # messages, or destinations
 MOST_IDS: Final = 1000
 
-_WORD: Final = re.compile(WORD)
+_SPAN: Final = re.compile(r"([0-9]{1,4})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -138,14 +139,25 @@ def asked_for(call: Call, *names: str) -> dict[str, str]:
     return {name: values[0] for name, values in asked.items()}
 
 
-def number_in(asked: Mapping[str, str], name: str, default: int) -> int:
-    """A number from 0 to `MOST_LISTED`."""
+def number_in(asked: Mapping[str, str], name: str, default: int, least: int = 0, most: int = MOST_LISTED) -> int:
+    """A number within bounds."""
     text = asked.get(name)
     if text is None:
         return default
-    if not _NUMBER.fullmatch(text) or int(text) > MOST_LISTED:
-        raise Unusable(f"{name} is a number from 0 to {MOST_LISTED}")
+    if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+        raise Unusable(f"{name} is a number from {least} to {most}")
     return int(text)
+
+
+def span_in(asked: Mapping[str, str], name: str) -> float | None:
+    """A time such as 90m, in seconds."""
+    text = asked.get(name)
+    if text is None:
+        return None
+    span = _SPAN.fullmatch(text)
+    if span is None:
+        raise Unusable(f"{name} is a time such as 30s, 90m, 24h or 7d")
+    return float(int(span[1]) * _SECONDS[span[2]])
 
 
 def word_in(asked: Mapping[str, Any], name: str) -> str | None:
@@ -153,8 +165,8 @@ def word_in(asked: Mapping[str, Any], name: str) -> str | None:
     if name not in asked:
         return None
     word = asked[name]
-    if not isinstance(word, str) or not _WORD.fullmatch(word):
-        raise Unusable(f"{name} is an address, a domain or a destination: up to 1024 characters, none that controls")
+    if not isinstance(word, str) or not is_like(word, WORD):
+        raise Unusable(f"{name} is an address, a domain or a destination: up to 512 characters, none that controls")
     return word
 
 

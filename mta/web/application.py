@@ -8,7 +8,7 @@ from urllib.parse import quote
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from mta.web.access import Guessing, Session, Sessions, Token, bearer, cookie
+from mta.web.access import Friends, Guessing, Session, Sessions, Token, bearer, cookie
 from mta.web.exchange import HTML, Answer, Call, problem, redirect
 from mta.web.hosts import Hosts, host_of
 from mta.web.login import login_page, page
@@ -38,11 +38,18 @@ _TITLES: Final = {
     408: "Request timeout",
     409: "Not done",
     413: "Content too large",
+    414: "Address too long",
     421: "Misdirected request",
     422: "Unusable",
     429: "Too many requests",
+    431: "Header too large",
     500: "Internal error",
     503: "Out of order",
+}
+_UNREADABLE: Final = {
+    400: "this is no request of HTTP/1.1",
+    414: "path and query are too long; ask for less at a time",
+    431: "the header fields are too long",
 }
 _logger = Logger()
 
@@ -69,6 +76,7 @@ class Admission:
         self.token = token
         self.sessions = Sessions(now)
         self._guessing = Guessing(now)
+        self._friends = Friends(now)
         self._wait = wait
 
     def is_known(self, call: Call) -> bool:
@@ -81,18 +89,29 @@ class Admission:
         return self.sessions.find(call.header("cookie"), self.token.generation())
 
     async def is_right(self, shown: str, client: str) -> bool:
-        """Is this the token? Raises `Refused` where too many guesses come from there."""
-        if self._guessing.is_busy(client):
-            raise Refused(429, "too many wrong tokens from this address; try again later", {"Retry-After": "5"})
+        """Is this the token? Raises `Refused` where too many guesses come from there.
+
+        Who has shown the right one from the same address before is let in all the same: others who guess behind the
+        same proxy, or on this machine, do not keep the operator out.
+        """
+        generation = self.token.generation()
+        if self._guessing.is_busy(client) and not self._friends.has(client, generation):
+            raise _too_many()
         if self.token.is_right(shown):
+            self._friends.add(client, generation)
             return True
         seconds = self._guessing.begin(client)
-        if seconds is not None:
-            try:
-                await self._wait(seconds)
-            finally:
-                self._guessing.end(client)
+        if seconds is None:
+            raise _too_many()
+        try:
+            await self._wait(seconds)
+        finally:
+            self._guessing.end(client)
         return False
+
+
+def _too_many() -> Refused:
+    return Refused(429, "too many wrong tokens from this address; try again later", {"Retry-After": "5"})
 
 
 class Application:
@@ -173,6 +192,11 @@ class Application:
             _check_origin(call)
             _check_csrf(call, session)
         return session
+
+
+def unreadable(status: int) -> Answer:
+    """What is said of octets that are no request, or one that goes on for too long."""
+    return problem(status, _TITLES[status], _UNREADABLE[status])
 
 
 _LITTLE: Final = 8192  # octets of content that anybody may send

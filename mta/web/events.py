@@ -1,13 +1,14 @@
 """Events: what happens in the relay, as it happens, for who listens (server-sent events, HTML 9.2)."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from mta.web.api import asked_for, row
+from mta.web.api import asked_for, number_in, row, span_in
 from mta.web.exchange import Answer, Call
 from mta.web.routes import Route
-from mta.web.schemas import Operation, Parameter
+from mta.web.schemas import SPAN, Operation, Parameter
 from mta.web.seams import IRunning, Unusable
 
 KIND: Final = "text/event-stream"
@@ -20,6 +21,13 @@ KINDS: Final = Parameter(
     {"type": "string", "pattern": "^[a-z]{1,20}(,[a-z]{1,20}){0,20}$"},
     "Only events of these kinds, with commas between: received,delivered,deferred,failed …",
 )
+
+
+FOR: Final = Parameter("for", SPAN, "End the stream after that long; it has no end where this is not said.")
+ENOUGH: Final = Parameter(
+    "limit", {"type": "integer", "minimum": 1, "maximum": 10_000}, "End the stream after so many events."
+)
+_KINDS: Final = re.compile(KINDS.schema["pattern"])
 
 
 class Events:
@@ -63,17 +71,32 @@ class Events:
 
 
 class Listening:
-    """One who listens. kinds: of events; None for all."""
+    """One who listens. kinds: of events, None for all. limit: of events, None for no end. lasts: as in `Stream`."""
 
-    def __init__(self, events: Events, kinds: frozenset[str] | None) -> None:
+    def __init__(
+        self, events: Events, kinds: frozenset[str] | None, limit: int | None = None, lasts: float | None = None
+    ) -> None:
         self.kinds = kinds
-        self.send: Send = lambda octets: None
+        self.lasts = lasts
+        self._left = limit
+        self._send: Send = lambda octets: None
+        self._close: Callable[[], None] = lambda: None
         self._events = events
 
-    def begin(self, send: Send) -> None:
+    def begin(self, send: Send, close: Callable[[], None]) -> None:
         """As in `Stream`."""
-        self.send = send
+        self._send, self._close = send, close
         self._events.add(self)
+
+    def send(self, octets: bytes) -> None:
+        """An event."""
+        if self._left is not None:
+            if not self._left:
+                return
+            self._left -= 1
+        self._send(octets)
+        if self._left == 0:
+            self._close()
 
     def end(self) -> None:
         """As in `Stream`."""
@@ -84,14 +107,17 @@ def routes(events: Events) -> list[Route]:
     """/api/v1/events."""
 
     async def listen(call: Call) -> Answer:
-        kinds = asked_for(call, "kinds").get("kinds")
-        if kinds is not None and not all(one.isascii() and one.isalpha() and one.islower() for one in kinds.split(",")):
+        asked = asked_for(call, "kinds", "limit", "for")
+        kinds = asked.get("kinds")
+        if kinds is not None and not _KINDS.fullmatch(kinds):
             raise Unusable("kinds are words with commas between: received,delivered")
-        return Answer(200, KIND, Listening(events, None if kinds is None else frozenset(kinds.split(","))))
+        wanted = None if kinds is None else frozenset(kinds.split(","))
+        limit = number_in(asked, "limit", 0, 1) or None
+        return Answer(200, KIND, Listening(events, wanted, limit, span_in(asked, "for")))
 
     about = (
         "What happens, as it happens: the events of the log, as the log in JSON has them. At most 100 in a second; "
         "an event of the kind skipped tells how many were left out."
     )
-    operation = Operation("events", about, None, kind=KIND, query=(KINDS,))
+    operation = Operation("events", about, {"type": "string"}, kind=KIND, query=(KINDS, ENOUGH, FOR))
     return [row("GET", "/events", listen, operation)]

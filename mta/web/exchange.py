@@ -84,10 +84,12 @@ Blocks = Iterator[bytes]
 
 
 class Stream(Protocol):
-    """What has no end: events."""
+    """Events. lasts: for how many seconds; None for no end."""
 
-    def begin(self, send: Callable[[bytes], None]) -> None:
-        """Somebody listens: give all that comes to `send`, in the reactor's thread."""
+    lasts: float | None
+
+    def begin(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        """Somebody listens: give all that comes to `send`, in the reactor's thread; then `close`, if it has an end."""
 
     def end(self) -> None:
         """Nobody does any more. Called once, whatever has happened."""

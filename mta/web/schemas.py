@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from mta.web import patterns
+from mta.web.patterns import like
 from mta.web.seams import STATES, VERBS
 
 Schema = Mapping[str, Any]
+
+MOST_RECIPIENTS: Final = 1000
+MOST_ATTACHMENTS: Final = 100
+MOST_FIELDS: Final = 100  # of a header, beside those that have a key of their own
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _TIME: Final = {"type": "string", "format": "date-time", "description": "UTC, to the millisecond"}
 _MAYBE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
-WORD: Final = r"^[^\x00-\x1f\x7f]{1,1024}$"
-WORD_SCHEMA: Final = {"type": "string", "pattern": WORD, "minLength": 1, "maxLength": 1024}
-_QUEUE_ID: Final = {"type": "string", "pattern": "^[0-9A-Za-z]{1,16}$", "examples": ["CRBHHW0X0700"]}
+WORD_SCHEMA: Final = like(patterns.WORD, minLength=1, maxLength=512)
+QUEUE_ID: Final = like(patterns.QUEUE_ID, examples=["CRBHHW0X0700"])
+SPAN: Final = {"type": "string", "pattern": "^[0-9]{1,4}[smhd]$"}
 
 
 def a(properties: Mapping[str, Schema], optional: Sequence[str] = (), **more: Any) -> dict[str, Any]:
@@ -36,7 +42,7 @@ RECIPIENT: Final = a(
     }
 )
 _KNOWN: Final[dict[str, Schema]] = {
-    "id": _QUEUE_ID,
+    "id": QUEUE_ID,
     "size": _COUNT,
     "sender": {"type": "string", "description": "the reverse-path; empty for the null one"},
     "created": _TIME,
@@ -56,7 +62,7 @@ MESSAGE: Final = a(
     }
 )
 CHANGE: Final = {
-    **a({"ids": {**many(_QUEUE_ID), "minItems": 1, "maxItems": 1000}, "to": WORD_SCHEMA, "from": WORD_SCHEMA,
+    **a({"ids": {**many(QUEUE_ID), "minItems": 1, "maxItems": 1000}, "to": WORD_SCHEMA, "from": WORD_SCHEMA,
          "all": {"const": True}}, optional=("ids", "to", "from", "all"), additionalProperties=False),
     "description": "which mail is meant, in one way: by ids, by to and from, or all of it",
     "oneOf": [
@@ -70,36 +76,57 @@ CHANGED: Final = a(
     {
         "recipients": {**_COUNT, "description": "to whose mail it was done"},
         "active": {**_COUNT, "description": "of whom a try is under way: it is done when that has ended"},
-        "missing": {**many(_QUEUE_ID), "description": "ids that are not in the queue"},
+        "missing": {**many(QUEUE_ID), "description": "ids that are not in the queue"},
     }
 )
-_ADDRESS: Final = {"type": "string", "minLength": 1, "examples": ["Ann <ann@example.org>"]}
-_ADDRESSES: Final = {"anyOf": [_ADDRESS, many(_ADDRESS)]}
+_LINE: Final = like(patterns.LINE)
+_ADDRESS: Final = like(patterns.ADDRESS, examples=["Ann <ann@example.org>"])
+_SOME: Final = like(patterns.ADDRESSES, examples=["Ann <ann@example.org>, bob@example.org"])
+_ADDRESSES: Final = {"anyOf": [_SOME, {**many(_SOME), "maxItems": MOST_RECIPIENTS}]}
+_SOMEBODY: Final = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1}]}
 _ATTACHMENT: Final = a(
-    {"filename": _TEXT, "type": _TEXT, "content": {"type": "string", "contentEncoding": "base64"}},
+    {
+        "filename": _LINE,
+        "type": {
+            **like(patterns.KIND, examples=["application/pdf"]),
+            "not": {"pattern": patterns.one_of(patterns.COMPOUND, ended="/")},
+        },
+        "content": like(patterns.BASE64, contentEncoding="base64"),
+    },
     optional=("filename", "type"),
     additionalProperties=False,
 )
-LETTER: Final = a(
-    {
-        "from": _ADDRESS,
-        "to": _ADDRESSES,
-        "cc": _ADDRESSES,
-        "bcc": {**_ADDRESSES, "description": "recipients that no header names"},
-        "reply_to": _ADDRESSES,
-        "sender": {**_TEXT, "description": "the reverse-path, where it is not the address in from"},
-        "subject": _TEXT,
-        "text": _TEXT,
-        "html": _TEXT,
-        "headers": {"type": "object", "additionalProperties": _TEXT, "description": "other fields of the header"},
-        "attachments": {**many(_ATTACHMENT), "maxItems": 100},
-    },
-    optional=("to", "cc", "bcc", "reply_to", "sender", "subject", "text", "html", "headers", "attachments"),
-    additionalProperties=False,
-)
+_FIELDS: Final = {
+    "type": "object",
+    "propertyNames": {**like(patterns.FIELD_NAME), "not": {"pattern": patterns.one_of(patterns.OWN_FIELDS)}},
+    "additionalProperties": _LINE,
+    "maxProperties": MOST_FIELDS,
+    "description": "other fields of the header",
+}
+LETTER: Final = {
+    **a(
+        {
+            "from": _ADDRESS,
+            "to": _ADDRESSES,
+            "cc": _ADDRESSES,
+            "bcc": {**_ADDRESSES, "description": "recipients that no header names"},
+            "reply_to": _ADDRESSES,
+            "sender": like(patterns.REVERSE_PATH, description="the reverse-path, where it is not the address in from"),
+            "subject": _LINE,
+            "text": _TEXT,
+            "html": _TEXT,
+            "headers": _FIELDS,
+            "attachments": {**many(_ATTACHMENT), "maxItems": MOST_ATTACHMENTS},
+        },
+        optional=("to", "cc", "bcc", "reply_to", "sender", "subject", "text", "html", "headers", "attachments"),
+        additionalProperties=False,
+    ),
+    "description": "a message, and who gets it: somebody in to, cc or bcc, 1000 together",
+    "anyOf": [{"properties": {name: _SOMEBODY}, "required": [name]} for name in ("to", "cc", "bcc")],
+}
 SUBMITTED: Final = a(
     {
-        "id": _QUEUE_ID,
+        "id": QUEUE_ID,
         "refused": {**many(a({"address": _TEXT, "reply": _TEXT})), "description": "who does not get it, and why"},
     }
 )
@@ -145,19 +172,20 @@ class Parameter(NamedTuple):
     name: str
     schema: Schema
     about: str
+    is_needed: bool = False
 
     def described(self, where: str) -> dict[str, Any]:
         """As OpenAPI has it."""
         told = {"name": self.name, "in": where, "schema": self.schema, "description": self.about}
-        return {**told, "required": True} if where == "path" or self.schema.get("x-needed") else told
+        return {**told, "required": True} if where == "path" or self.is_needed else told
 
 
-def needed(name: str, about: str) -> Parameter:
-    """A word that has to be there."""
-    return Parameter(name, {**WORD_SCHEMA, "x-needed": True}, about)
+def needed(name: str, about: str, schema: Schema = WORD_SCHEMA) -> Parameter:
+    """Something that has to be there; a word unless told otherwise."""
+    return Parameter(name, schema, about, is_needed=True)
 
 
-ID: Final = Parameter("id", _QUEUE_ID, "A queue id.")
+ID: Final = Parameter("id", QUEUE_ID, "A queue id.")
 VERB: Final = Parameter("verb", {"enum": list(VERBS)}, "What to do.")
 TO: Final = Parameter("to", WORD_SCHEMA, "Only recipients of this domain, address or destination.")
 SENDER: Final = Parameter("from", WORD_SCHEMA, 'Only mail from this address or domain; "<>" for notices.')
@@ -179,6 +207,7 @@ class Operation(NamedTuple):
     body: Schema | None = None
     bodies: Mapping[str, Schema] | None = None
     status: str = "200"
+    links: Mapping[str, Any] | None = None
 
     def described(self) -> dict[str, Any]:
         """As OpenAPI has it."""
@@ -195,6 +224,8 @@ class Operation(NamedTuple):
                 "default": problem,
             },
         }
+        if self.links:
+            told["responses"][self.status]["links"] = self.links
         parameters = [one.described("path") for one in self.path] + [one.described("query") for one in self.query]
         if parameters:
             told["parameters"] = parameters

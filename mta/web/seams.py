@@ -96,8 +96,9 @@ class IAdviser(Interface):
     def explain(address: str, sender: str, client: str) -> dict[str, Any]:
         """What would become of a mail, as `mta explain --json` prints it; "" for a usual sender or client."""
 
-    def doctor(domain: str) -> dict[str, Any]:
-        """Is this relay ready for the world, as `mta doctor --json` prints it; "" for the configured domains."""
+    def doctor(domain: str, seconds: float) -> dict[str, Any]:
+        """Is this relay ready for the world, as `mta doctor --json` prints it; "" for the configured domains. seconds:
+        that it may take; what is not found out by then is unknown."""
 
     def forecast(number: int | None, limit: int) -> dict[str, Any]:
         """What is going to happen to the mail in the queue, as `mta forecast --json` prints it."""

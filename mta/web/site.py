@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from mta.maillog import Log
 from mta.net.threads import Threads
-from mta.web.application import SAFE, Application
+from mta.web.application import SAFE, Application, unreadable
 from mta.web.exchange import Answer, Blocks, Call, Stream
 
 CONNECTIONS: Final = 100
@@ -32,6 +32,7 @@ SLACK: Final = 4 << 20  # octets of content above what is allowed that are read,
 IN_MEMORY: Final = 1 << 18  # octets of content that are kept there, not in a file
 MOST_BEHIND: Final = 1 << 20  # octets of a stream that wait for a slow client
 
+_REASONS: Final = {400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 _logger = Logger()
 
 
@@ -50,7 +51,20 @@ class Site(HTTPFactory):
         self.streams = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # type: ignore[override]
-        return None if len(self.channels) >= CONNECTIONS else super().buildProtocol(addr)
+        if len(self.channels) >= CONNECTIONS and not self._make_room():
+            return None
+        return super().buildProtocol(addr)
+
+    def _make_room(self) -> bool:
+        """Cut off one who can be spared, so that nobody who just holds connections keeps the operator out: the one who
+        has waited longest of strangers who are not being answered, else of all strangers, else of all others who are
+        not. False where all have shown the token and are being answered."""
+        spared = min(self.channels, key=lambda one: (one.is_known, one.is_answered, one.since), default=None)
+        if spared is None or (spared.is_known and spared.is_answered):
+            return False
+        spared.cut_off()
+        self.channels.pop(spared, None)
+        return True
 
     def protocol(self) -> "Channel":  # type: ignore[override]
         """What serves one connection."""
@@ -66,7 +80,11 @@ class Site(HTTPFactory):
 
 
 class Channel(HTTPChannel):
-    """One connection, with an end to each part of what happens on it."""
+    """One connection, with an end to each part of what happens on it.
+
+    is_known: who asked last had the token, or a session. is_answered: a request has come, and its answer is under way.
+    since: when either began, or the connection.
+    """
 
     transport: Any
     maxHeaders = 100
@@ -76,6 +94,10 @@ class Channel(HTTPChannel):
         self.site = site
         self.requestFactory = partial(Asked, site)  # type: ignore[assignment]
         self._limit: IDelayedCall | None = None
+        self._is_head = False
+        self.is_known = False
+        self.is_answered = False
+        self.since = site.reactor.seconds()
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -96,12 +118,35 @@ class Channel(HTTPChannel):
             self._respondToBadRequestAndDisconnect()
             return False
 
+    def lineReceived(self, line: bytes) -> None:
+        self._is_head = bool(line)
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """The first line of a request is too long, or a field of its header."""
+        self._refuse(431 if self._is_head else 414)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """What twisted.web calls where it cannot read a request."""
+        self._refuse(431 if self._receivedHeaderSize > self.totalHeadersSize else 400)
+
+    def _refuse(self, status: int) -> None:
+        if self.transport.disconnecting:
+            return
+        answer = unreadable(status)
+        head = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body)), "Connection": "close"}  # type: ignore[arg-type]
+        lines = [f"HTTP/1.1 {status} {_REASONS[status]}", *(f"{name}: {value}" for name, value in head.items())]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + answer.body)  # type: ignore[operator]
+        self.loseConnection()
+
     def allContentReceived(self) -> None:
         self.within(TAKING)
+        self.is_answered, self.since = True, self.site.reactor.seconds()
         super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
         self.within(PATIENCE)
+        self.is_answered, self.since, self._is_head = False, self.site.reactor.seconds(), False
         super().requestDone(request)
 
     def cut_off(self) -> None:
@@ -131,6 +176,7 @@ class Asked(Request):
     def gotLength(self, length: int | None) -> None:
         """How long its content will be; None where it comes in chunks. Whoever asks may be a stranger yet."""
         call = self._call(self.channel._command, self.channel._path)
+        self.channel.is_known = self.site.application.admission.is_known(call)
         self._most = self.site.application.most(call)
         if length is not None and length > self._most + SLACK:
             status = self.site.application.too_long(call)
@@ -227,7 +273,8 @@ class Asked(Request):
         self.channel.within(None)
         listener = _Listener(self, flow, lambda: self.site.application.admission.is_known(call))
         try:
-            stream.begin(listener.send)
+            stream.begin(listener.send, listener.finish)
+            listener.last(stream.lasts)
             await flow.over
         finally:
             listener.close()
@@ -268,6 +315,8 @@ class _Listener:
         self._behind: deque[bytes] = deque()
         self._octets = 0
         self._pause: IDelayedCall | None = None
+        self._end: IDelayedCall | None = None
+        self._is_over = False
         flow.when_open = self._go_on
         self._beat: IDelayedCall = self._reactor.callLater(0, self._sign)
 
@@ -283,6 +332,17 @@ class _Listener:
         elif self._pause is None:
             self._pause = self._reactor.callLater(LISTENING, self._request.channel.cut_off)
 
+    def last(self, seconds: float | None) -> None:
+        """End after so long. None: not for that."""
+        if seconds is not None:
+            self._end = self._reactor.callLater(seconds, self.finish)
+
+    def finish(self) -> None:
+        """There is nothing more to send: the stream ends when the client has taken what there was."""
+        self._is_over = True
+        if not self._behind:
+            self._flow.stopProducing()
+
     def _go_on(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
@@ -291,6 +351,8 @@ class _Listener:
             octets = self._behind.popleft()
             self._octets -= len(octets)
             self._request.write(octets)
+        if self._is_over:
+            self.finish()
 
     def _sign(self) -> None:
         if not self._may_listen():
@@ -301,7 +363,7 @@ class _Listener:
 
     def close(self) -> None:
         """Stop."""
-        for call in (self._beat, self._pause):
+        for call in (self._beat, self._pause, self._end):
             if call is not None and call.active():
                 call.cancel()
 

@@ -11,13 +11,14 @@ from contextlib import closing, suppress
 from smtplib import SMTP, SMTPException, SMTPServerDisconnected
 from typing import IO, Any, Final, NamedTuple
 
-from mta.smtp.address import AddressError, parse_mailbox
+from mta.web import patterns
 from mta.web.compose import compose
+from mta.web.patterns import is_like
+from mta.web.schemas import MOST_RECIPIENTS
 from mta.web.seams import OutOfOrder, Unusable
 
 PATIENCE: Final = 120.0  # seconds for one answer of the relay's
 BLOCK: Final = 1 << 16
-MOST_RECIPIENTS: Final = 1000
 
 _QUEUED: Final = re.compile(r"queued as ([0-9A-Z]+)")
 _LONE_LF: Final = re.compile(rb"(?<!\r)\n")
@@ -62,7 +63,12 @@ def addressed(sender: str, recipients: Sequence[str], content: IO[bytes]) -> Let
     """A letter with these addresses. Raises `Unusable`."""
     if not 0 < len(recipients) <= MOST_RECIPIENTS:
         raise Unusable(f"a message has 1 to {MOST_RECIPIENTS} recipients (to)")
-    return Letter(sender and _mailbox(sender), tuple(dict.fromkeys(map(_mailbox, recipients))), content)
+    if not is_like(sender, patterns.REVERSE_PATH):
+        raise _no_address(sender)
+    for one in recipients:
+        if not is_like(one, patterns.MAILBOX):
+            raise _no_address(one)
+    return Letter(sender.strip("<>"), tuple(dict.fromkeys(recipients)), content)
 
 
 def composed(asked: Any) -> Letter:
@@ -164,11 +170,8 @@ def _nature(letter: Letter) -> tuple[bool, bool]:
     return is_plain, is_eight_bit
 
 
-def _mailbox(text: str) -> str:
-    try:
-        return str(parse_mailbox(text))
-    except AddressError as error:
-        raise Unusable(f"{text[:100]!r} is not an address: {error.reason}") from None
+def _no_address(text: str) -> Unusable:
+    return Unusable(f"{text[:100]!r} is not an address, such as ann@example.org")
 
 
 def _said(code: int, text: bytes) -> str:

@@ -211,6 +211,17 @@ def test_guessing_is_slowed_and_the_right_token_is_not(web: Web) -> None:
     assert late.called
 
 
+def test_guesses_of_others_do_not_keep_out_who_has_been_here(web: Web) -> None:
+    assert web.ask("GET", "/page", BEARER).status == 200
+    for number in range(MOST_WAITING):
+        web.begin("GET", "/page", {"authorization": f"Bearer wrong{number}"})
+    assert web.ask("GET", "/page", BEARER).status == 200
+    assert web.log_in().status == 303
+    assert web.ask("GET", "/page", {"authorization": "Bearer wrong"}).status == 429, "no faster way to guess"
+    web.file.write_text("another-token-0123456789\n")
+    assert web.ask("GET", "/page", {"authorization": "Bearer another-token-0123456789"}).status == 429
+
+
 def test_a_new_token_is_noticed_and_ends_the_sessions_of_the_old_one(web: Web) -> None:
     cookie, _ = session_of(web)
     web.file.write_text("another-token-0123456789\n")

@@ -241,7 +241,7 @@ def test_who_listens_is_told_at_a_pace(ground: Ground) -> None:
     octets: list[bytes] = []
     stream = ground.get("/events").body
     assert not isinstance(stream, bytes) and hasattr(stream, "begin")
-    stream.begin(octets.append)
+    stream.begin(octets.append, lambda: None)
     ground.watch(["a b received"] * 50)
     ground.clock.advance(2.1)
     ground.clock.pump([2.0] * 3)
@@ -258,7 +258,7 @@ def test_who_watches_the_log_gets_its_lines_one_each_and_not_too_many(ground: Gr
     octets: list[bytes] = []
     stream = ground.get("/events?log=yes").body
     assert not isinstance(stream, bytes) and hasattr(stream, "begin")
-    stream.begin(octets.append)
+    stream.begin(octets.append, lambda: None)
     ground.watch(["one\nevent: changed\n\r\n\x1b[2J"] + ["x"] * 300)
     ground.clock.advance(0.6)
     assert octets[1] == b"event: line\ndata: one\n\n"

@@ -1,5 +1,6 @@
 """Over octets: what is bounded, and what is answered where a bound is reached."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.notes: list[tuple[str, dict[str, Any]]] = []
         self.take: Callable[[dict[str, Any]], None] | None = None
+        self.clients: list[tuple[Any, Transport]] = []
         events = Events(self, lambda: self.web.clock.seconds())  # type: ignore[arg-type]
         self.web = Web(
             folder,
@@ -66,7 +68,12 @@ class House:
         assert protocol is not None
         transport = Transport()
         protocol.makeConnection(transport)
+        self.clients.append((protocol, transport))
         return protocol, transport
+
+    def cut_off(self) -> list[Any]:
+        """Those whose connections were ended by us, which a real transport would have told them."""
+        return [protocol for protocol, transport in self.clients if transport.aborting]
 
     def ask(self, text: str) -> Transport:
         protocol, transport = self.connect()
@@ -78,7 +85,7 @@ class House:
 def house(tmp_path: Path) -> Iterator[House]:
     one = House(tmp_path)
     yield one
-    for channel in list(one.site.channels):
+    for channel in {*one.site.channels, *one.cut_off()}:
         channel.connectionLost(Failure(ConnectionDone()))
 
 
@@ -143,11 +150,51 @@ def test_who_takes_too_long_to_ask_is_cut_off(house: House, begun: str) -> None:
     assert transport.aborting or transport.disconnecting
 
 
-def test_connections_have_a_bound(house: House) -> None:
+ASKING = f"GET /api/v1/events HTTP/1.1\r\n{HEAD}\r\n"
+STRANGER = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong-{}\r\n\r\n"
+
+
+def test_connections_have_a_bound(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is cut off who has shown the token and is being answered."""
+    monkeypatch.setattr(site, "STREAMS", site.CONNECTIONS)
     clients = [house.connect() for _ in range(site.CONNECTIONS)]
+    for protocol, _ in clients:
+        protocol.dataReceived(ASKING.encode())
     assert house.site.buildProtocol(None) is None
     clients[0][0].connectionLost(None)
     assert house.site.buildProtocol(None) is not None
+    assert not any(transport.aborting for _, transport in clients)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    ["", "GET /healthz HT", "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx", STRANGER],
+)
+def test_strangers_who_hold_connections_keep_nobody_out(house: House, begun: str) -> None:
+    strangers = []
+    for number in range(site.CONNECTIONS):
+        protocol, transport = house.connect()
+        protocol.dataReceived(begun.replace("{}", str(number)).encode())
+        strangers.append(transport)
+        house.web.clock.advance(0.001)
+    assert status(house.ask(f"GET /blocks HTTP/1.1\r\n{HEAD}\r\n")) == 200
+    assert sum(one.aborting for one in strangers) == 1
+    assert len(house.site.channels) == site.CONNECTIONS
+
+
+def test_who_has_shown_the_token_is_spared_as_long_as_there_are_others(house: House) -> None:
+    kept = house.ask(f"GET /blocks HTTP/1.1\r\n{HEAD}\r\n")
+    listener = house.ask(ASKING)
+    house.web.clock.advance(1)
+    for _ in range(3 * site.CONNECTIONS):
+        house.connect()
+    assert not kept.aborting and not listener.aborting
+    assert len(house.site.channels) == site.CONNECTIONS
+    for _ in range(site.CONNECTIONS - 2):
+        house.ask(f"GET /blocks HTTP/1.1\r\n{HEAD}\r\n")
+    assert not kept.aborting
+    house.connect()
+    assert kept.aborting and not listener.aborting, "there is nobody else, and nothing was being done for it"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +210,9 @@ def test_connections_have_a_bound(house: House) -> None:
 def test_what_is_no_request_ends_the_connection(house: House, text: str) -> None:
     transport = house.ask(text)
     assert transport.disconnecting
-    assert "200" not in transport.text()[:20]
+    head, _, body = transport.text().partition("\r\n\r\n")
+    assert json.loads(body)["status"] == status(transport) in (400, 414, 431)
+    assert "Content-Type: application/problem+json" in head and f"Content-Length: {len(body)}" in head
 
 
 def test_blocks_wait_for_a_slow_client(house: House) -> None:
@@ -194,6 +243,37 @@ def test_events_are_told_as_long_as_somebody_listens(house: House) -> None:
     assert transport.text().endswith(": here\n\n\r\n")
     protocol.connectionLost(None)
     assert house.take is None
+
+
+def test_a_stream_of_events_ends_where_that_was_asked_for(house: House) -> None:
+    counted = house.ask(f"GET /api/v1/events?limit=2&kinds=delivered HTTP/1.1\r\n{HEAD}\r\n")
+    timed = house.ask(f"GET /api/v1/events?for=2s HTTP/1.1\r\n{HEAD}\r\n")
+    house.web.clock.advance(1)
+    assert house.take is not None
+    for name in "ABC":
+        house.take({"event": "delivered", "id": name})
+        house.take({"event": "deferred", "id": name})
+    assert counted.text().endswith('"id": "B"}\n\n\r\n0\r\n\r\n') and '"C"' not in counted.text()
+    assert not timed.text().endswith("\r\n0\r\n\r\n")
+    house.web.clock.advance(1)
+    assert timed.text().endswith('"id": "C"}\n\n\r\n0\r\n\r\n')
+    assert house.take is None
+    assert house.site.streams == 0
+    for wrong in ("limit=0", "limit=x", "for=2", "for=", "kinds=", "kinds=a,,b", "kinds=" + "a" * 21):
+        assert status(house.ask(f"GET /api/v1/events?{wrong} HTTP/1.1\r\n{HEAD}\r\n")) == 422, wrong
+
+
+def test_a_slow_listener_gets_all_before_the_end(house: House) -> None:
+    protocol, transport = house.connect()
+    protocol.dataReceived(f"GET /api/v1/events?limit=2 HTTP/1.1\r\n{HEAD}\r\n".encode())
+    house.web.clock.advance(0)
+    assert house.take is not None
+    transport.producer.pauseProducing()
+    for name in "AB":
+        house.take({"event": "delivered", "id": name})
+    assert '"A"' not in transport.text()
+    transport.producer.resumeProducing()
+    assert transport.text().endswith('"id": "B"}\n\n\r\n0\r\n\r\n')
 
 
 def test_who_does_not_read_events_is_cut_off(house: House) -> None:

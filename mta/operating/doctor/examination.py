@@ -70,8 +70,10 @@ def domain_in_ascii(text: str) -> str | None:
     return domain if "." in domain and is_host_name(domain) else None
 
 
-def examined(config: Config, domain: str = "", go_on: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """What `mta doctor --json` prints, for the console and the HTTP API. It blocks, for up to `LIMIT` seconds.
+def examined(
+    config: Config, domain: str = "", go_on: Callable[[], None] = lambda: None, limit: float = LIMIT
+) -> dict[str, Any]:
+    """What `mta doctor --json` prints, for the console and the HTTP API. It blocks, for up to `limit` seconds.
 
     domain: "" for those of the configuration. Raises `ValueError`, with a sentence, for what is none. go_on: as for
     `examine`.
@@ -82,7 +84,9 @@ def examined(config: Config, domain: str = "", go_on: Callable[[], None] = lambd
         if name is None:
             raise ValueError(f"{quoted(domain)} is not a domain such as example.org")
         request = Request((name,))
-    return to_json(request.domains or domains_of(config), examine(config, outside_of(config), request, go_on=go_on))
+    return to_json(
+        request.domains or domains_of(config), examine(config, outside_of(config), request, limit=limit, go_on=go_on)
+    )
 
 
 def examine(

@@ -29,6 +29,8 @@ def routes(watch: Watch, clock: Any) -> list[Route]:
 class _Listening(Stream):
     """One page that listens. lines: it wants the lines of the log."""
 
+    lasts = None
+
     def __init__(self, watch: Watch, clock: Any, lines: bool) -> None:
         self._watch = watch
         self._clock = clock
@@ -41,7 +43,7 @@ class _Listening(Stream):
         self._told = 0.0
         self._timer: Any = None
 
-    def begin(self, send: Callable[[bytes], None]) -> None:
+    def begin(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
         """As `Stream`."""
         self._send = send
         self._told = self._clock.seconds()

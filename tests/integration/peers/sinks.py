@@ -161,7 +161,7 @@ class _Session(asyncio.Protocol):
         self.data_received(b"")
 
     def write(self, event: str, answer: str) -> None:
-        self.transport.write(answer.encode() + b"\r\n")
+        self.transport.write(answer.encode("utf-8", "surrogateescape") + b"\r\n")
         if answer.startswith("421") or event == "QUIT":
             self.hang_up()
 
