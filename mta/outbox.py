@@ -6,6 +6,7 @@ neither without the other. Of several processes each has an outbox of its own, i
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from zope.interface import Interface
 
@@ -22,6 +23,17 @@ class Subscription(NamedTuple):
     kinds: frozenset[str]
 
 
+class Standing(NamedTuple):
+    """How it goes with telling somebody. tried: when that was last done. failures: in a row. why: the last try failed;
+    "" where it did not. following: when the next try is, after a failure. Times are seconds since 1970.
+    """
+
+    tried: float | None = None
+    failures: int = 0
+    why: str = ""
+    following: float | None = None
+
+
 class Owed(NamedTuple):
     """An event that somebody has not been told of yet.
 
@@ -36,6 +48,13 @@ class Owed(NamedTuple):
     event: Event
 
 
+def name_of(url: str) -> str:
+    """A URL as people and logs see it: what follows the host may be a secret, and known to nobody else."""
+    parts = urlsplit(url)
+    rest = parts.path.strip("/") or parts.query
+    return f"{parts.scheme}://{parts.netloc}/{'…' if rest else ''}"
+
+
 class IOutbox(Interface):
     """What is owed, by URL."""
 
@@ -48,8 +67,11 @@ class IOutbox(Interface):
     def waiting(url: str) -> "Deferred[int]":
         """How many events that are."""
 
-    def told(events: Sequence[int]) -> "Deferred[None]":
-        """These have been told, by their ids, and are owed no more."""
+    def told(url: str, events: Sequence[int], at: float) -> "Deferred[None]":
+        """These have been told, by their ids, and are owed no more. at: when."""
+
+    def failed(url: str, standing: Standing) -> "Deferred[None]":
+        """They have not, and that is how it stands."""
 
     def forget(url: str, before: float, limit: int) -> "Deferred[int]":
         """Owe somebody no more what happened before a time: up to `limit` events, the oldest first. How many."""

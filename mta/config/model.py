@@ -272,7 +272,7 @@ class Admin(Section):
 class Webhook(Section):
     """One entry of `webhooks`: who is told of events."""
 
-    url: Annotated[str, PlainValidator(rules.webhook_url)] = Field(
+    url: Annotated[str, PlainValidator(rules.webhook_url), rules.GUARDED] = Field(
         description="Where to post to: https://HOST[:PORT]/PATH, or http:// for a host nearby."
     )
     secret_file: File | None = Field(

@@ -15,6 +15,8 @@ from mta.message.printable import printable
 MOST: Final = 100  # mistakes that are told, one a line; of the others their number
 _MAX_SHOWN: Final = 80
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
+_URL = re.compile(r"\b(?!smtp|lmtp|postgres)[a-z][a-z0-9+.-]*://[^\s\"]+", re.IGNORECASE)
+_SECRET = re.compile(r"(?<=\?).+|(?<=[^/]/)[^/?]{16,}")  # of a webhook's URL: the query, and what looks like a token
 _PLAIN_KEY = re.compile(r"[\w-]+")
 _QUOTED = re.compile(r"'([^']*)'")
 
@@ -113,6 +115,7 @@ def shown(value: object) -> str:
     if not text.isprintable():
         text = json.dumps(value)
     text = _PASSWORD.sub(r"\1:***@", text)
+    text = _URL.sub(lambda url: _SECRET.sub("…", url[0]), text)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 

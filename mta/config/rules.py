@@ -266,6 +266,13 @@ def admin_address(value: object, info: ValidationInfo) -> SocketAddress:
     return address
 
 
+class Guarded:
+    """Marks a key of the model whose value may hold a secret. It is shown nowhere but as `blanked` gives it."""
+
+
+GUARDED: Final = Guarded()
+
+
 def webhook_url(value: object) -> str:
     """Where events are posted to."""
     if not isinstance(value, str) or not value:

@@ -15,12 +15,14 @@ from mta.message.envelope import format_queue_id
 from mta.message.header import header_block
 from mta.operating import overview
 from mta.operating.facts import facts
+from mta.operating.hooks import webhook_to_json
 from mta.operating.operator import opened
 from mta.operating.settings import settings_to_json
 from mta.operating.story import ends_of, tell
 from mta.spool.history import Story
 from mta.spool.listing import QueuedRecipient
 from mta.spool.matching import Selection
+from mta.spool.owing import pending, together
 from mta.web.console.seams import IConsole
 from mta.web.seams import Chosen, NotThere
 
@@ -59,7 +61,11 @@ class Console:
             if not self._seen or time.monotonic() >= self._seen_until:
                 begun = time.monotonic()
                 with opened(self._config.spool) as desk:
-                    self._seen = overview.overview(desk, self._now())
+                    hooks = [one for each in desk.ask(lambda store, _: pending(store)) for one in each]
+                    self._seen = {
+                        **overview.overview(desk, self._now()),
+                        "webhooks": [webhook_to_json(one) for one in together(hooks)],
+                    }
                 ended = time.monotonic()
                 self._seen_until = ended + self._rests * (ended - begun)
             return self._seen

@@ -1,4 +1,5 @@
-"""Settings: the configuration as in force, for programs. Of secrets it has the names of their files, no more."""
+"""Settings: the configuration as in force, for programs. Of secrets it has the names of their files, no more,
+and of what may hold one (`GUARDED`) the part that does not."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
@@ -6,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from mta.config.model import Config
+from mta.config.rules import GUARDED
+from mta.outbox import name_of
 
 
 def settings_to_json(config: Config) -> dict[str, Any]:
@@ -15,10 +19,14 @@ def settings_to_json(config: Config) -> dict[str, Any]:
     return {"file": config.sources.file, "settings": _plain(config)}
 
 
+def _shown(value: Any, field: FieldInfo) -> Any:
+    return name_of(str(value)) if GUARDED in field.metadata else _plain(value)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        return {field.alias or name: _plain(getattr(value, name)) for name, field in fields.items()}
+        return {field.alias or name: _shown(getattr(value, name), field) for name, field in fields.items()}
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):

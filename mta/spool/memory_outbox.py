@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from mta.message.envelope import QueueIds, first_id_at
 from mta.message.timeline import Event
-from mta.outbox import IOutbox, Owed, Subscription
+from mta.outbox import IOutbox, Owed, Standing, Subscription
 
 
 @implementer(IOutbox)
@@ -20,6 +20,7 @@ class MemoryOutbox:
         self._now = now
         self._ids = QueueIds()
         self._hooks: dict[str, frozenset[str]] = {}
+        self.standings: dict[str, Standing] = {}
         self._owed: list[tuple[str, Owed]] = []
 
     def owe(self, message: int, events: Iterable[Event], sender: str, destination: str = "") -> None:
@@ -47,9 +48,22 @@ class MemoryOutbox:
         """As in `IOutbox`."""
         return self._ask(lambda: sum(to == url for to, _ in self._owed))
 
-    def told(self, events: Sequence[int]) -> "Deferred[None]":
+    def told(self, url: str, events: Sequence[int], at: float) -> "Deferred[None]":
         """As in `IOutbox`."""
-        return self._ask(lambda: self._remove(lambda _, one: one.id in events, len(events)) and None)
+
+        def told() -> None:
+            self._remove(lambda _, one: one.id in events, len(events))
+            self.standings[url] = Standing(at)
+
+        return self._ask(told)
+
+    def failed(self, url: str, standing: Standing) -> "Deferred[None]":
+        """As in `IOutbox`."""
+
+        def failed() -> None:
+            self.standings[url] = standing
+
+        return self._ask(failed)
 
     def forget(self, url: str, before: float, limit: int) -> "Deferred[int]":
         """As in `IOutbox`."""

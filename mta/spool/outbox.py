@@ -1,5 +1,6 @@
 """Outbox: what webhooks are owed, for those who tell them. It stands in the queue file; see `owing`."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -8,14 +9,16 @@ from zope.interface import implementer
 
 from mta.message.envelope import first_id_at
 from mta.message.timeline import events_from_json
-from mta.outbox import IOutbox, Owed, Subscription
+from mta.outbox import IOutbox, Owed, Standing, Subscription
 from mta.spool.store import Store
 from mta.spool.writer import Writer
 
 Result = TypeVar("Result")
 
-UNSUBSCRIBE = "DELETE FROM webhook"
-SUBSCRIBE = "INSERT INTO webhook (url, kinds) VALUES (?, ?)"
+SUBSCRIBED = "SELECT url FROM webhook"
+UNSUBSCRIBE = "DELETE FROM webhook WHERE url = ?"
+SUBSCRIBE = "INSERT INTO webhook (url, kinds) VALUES (?, ?) ON CONFLICT (url) DO UPDATE SET kinds = excluded.kinds"
+STANDS = "UPDATE webhook SET standing = ? WHERE url = ?"
 OWED = "SELECT id, message, sender, destination, event FROM owed WHERE url = ? ORDER BY id LIMIT ?"
 WAITING = "SELECT count(*) FROM owed WHERE url = ?"
 TOLD = "DELETE FROM owed WHERE id = ?"
@@ -40,7 +43,8 @@ class Outbox:
             return succeed(None)
 
         def subscribe(store: Store) -> None:
-            store.db.execute(UNSUBSCRIBE)
+            gone = [one for one in store.rows(SUBSCRIBED) if one[0] not in wanted]
+            store.db.executemany(UNSUBSCRIBE, gone)
             store.db.executemany(SUBSCRIBE, [(url, " ".join(sorted(kinds))) for url, kinds in wanted.items()])
             store.hooks = wanted
 
@@ -61,13 +65,22 @@ class Outbox:
         """As in `IOutbox`."""
         return self._when_convenient(lambda store: int(store.value(WAITING, (url,))))
 
-    def told(self, events: Sequence[int]) -> "Deferred[None]":
+    def told(self, url: str, events: Sequence[int], at: float) -> "Deferred[None]":
         """As in `IOutbox`."""
 
         def told(store: Store) -> None:
             store.db.executemany(TOLD, [(event,) for event in events])
+            store.db.execute(STANDS, (json.dumps(Standing(at)), url))
 
         return self._when_convenient(told)
+
+    def failed(self, url: str, standing: Standing) -> "Deferred[None]":
+        """As in `IOutbox`."""
+
+        def failed(store: Store) -> None:
+            store.db.execute(STANDS, (json.dumps(standing), url))
+
+        return self._when_convenient(failed)
 
     def forget(self, url: str, before: float, limit: int) -> "Deferred[int]":
         """As in `IOutbox`."""

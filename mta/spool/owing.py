@@ -4,26 +4,32 @@ Who is told stands in the queue file, so that the `mta` command, which writes th
 `outbox` is the side of those who tell.
 """
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from mta.message.timeline import Event, events_from_json, events_to_json
+from mta.outbox import Standing
 from mta.spool.store import Store
 
 OWE = "INSERT INTO owed (id, url, message, sender, destination, event) VALUES (?, ?, ?, ?, ?, ?)"
 DISOWN = "DELETE FROM owed WHERE id > ?1 AND message = ?1"  # what is owed of it was made after it
 OLDEST = "SELECT event FROM owed WHERE url = ? ORDER BY id LIMIT 1"
 WAITING = "SELECT count(*) FROM owed WHERE url = ?"
+STANDING = "SELECT standing FROM webhook WHERE url = ?"
 SENDER = "SELECT envelope ->> 0 FROM message WHERE id = ?"
 
 
 class Pending(NamedTuple):
-    """What a webhook is owed. waiting: events. oldest: when the first of them was, in seconds since 1970."""
+    """What a webhook is owed. waiting: events. oldest: when the first of them was, in seconds since 1970. standing: how
+    it goes with telling it.
+    """
 
     url: str
     kinds: frozenset[str]
     waiting: int = 0
     oldest: float | None = None
+    standing: Standing = Standing()
 
 
 def pending(store: Store) -> list[Pending]:
@@ -32,7 +38,8 @@ def pending(store: Store) -> list[Pending]:
     for url, kinds in store.hooks.items():
         first = store.row(OLDEST, (url,))
         oldest = None if first is None else events_from_json(first[0])[0].at
-        found.append(Pending(url, kinds, store.value(WAITING, (url,)), oldest))
+        standing = Standing(*json.loads(store.value(STANDING, (url,)) or "[]"))
+        found.append(Pending(url, kinds, store.value(WAITING, (url,)), oldest, standing))
     return found
 
 
@@ -42,8 +49,15 @@ def together(parts: Sequence[Pending]) -> list[Pending]:
     for one in parts:
         known = whole.get(one.url, Pending(one.url, one.kinds))
         ages = [at for at in (known.oldest, one.oldest) if at is not None]
-        whole[one.url] = Pending(one.url, known.kinds | one.kinds, known.waiting + one.waiting, min(ages, default=None))
+        kinds, waiting = known.kinds | one.kinds, known.waiting + one.waiting
+        standing = _worse(known.standing, one.standing)
+        whole[one.url] = Pending(one.url, kinds, waiting, min(ages, default=None), standing)
     return [whole[url] for url in sorted(whole)]
+
+
+def _worse(one: Standing, other: Standing) -> Standing:
+    """What is to be said of two processes that tell the same webhook: the trouble, if either has any."""
+    return max(one, other, key=lambda standing: (bool(standing.failures), standing.tried or 0.0))
 
 
 def owe(store: Store, message: int, events: Sequence[Event], sender: str | None, destination: str = "") -> None:

@@ -148,10 +148,14 @@ WEBHOOKS: Final = a(
         "webhooks": many(
             a(
                 {
-                    "url": _TEXT,
+                    "url": {"type": "string", "description": "up to its host; what follows may be a secret"},
                     "events": {**many(_TEXT), "description": "that it is told of"},
                     "waiting": {**_COUNT, "description": "events that it has not been told yet"},
                     "oldest": _MAYBE_TIME,
+                    "last_try": _MAYBE_TIME,
+                    "failures": {**_COUNT, "description": "in a row"},
+                    "last_error": {"type": "string", "description": "why the last try failed; empty where it did not"},
+                    "next_try": _MAYBE_TIME,
                 }
             )
         )

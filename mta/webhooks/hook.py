@@ -6,7 +6,6 @@ webhook is down, and mail is never held up.
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +14,7 @@ from twisted.logger import Logger
 from mta.maillog import Log, timestamp
 from mta.net import measures
 from mta.net.measures import Measures
-from mta.outbox import IOutbox
+from mta.outbox import IOutbox, Standing, name_of
 from mta.webhooks.letter import body, signature, word
 
 PAUSES: Final = (60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)  # seconds after failures in a row; the last one repeats
@@ -50,9 +49,8 @@ class Hook:
         counted: Measures,
     ) -> None:
         """secret: what to sign with now, None for no signature; raises `NotNow`. post: raises `NotNow`."""
-        parts = urlsplit(url)
         self.url = url
-        self.name = f"{parts.scheme}://{parts.netloc}"  # what follows may be known to nobody else
+        self.name = name_of(url).rstrip("/…")
         self.waiting = 0
         self.failures = 0
         self.trouble = ""
@@ -131,7 +129,7 @@ class Hook:
         if secret is not None:
             headers["X-Mta-Signature"] = signature(secret, int(self._clock.seconds()), octets)
         await self._post(self.url, headers, octets)
-        await self._outbox.told([one.id for one in some])
+        await self._outbox.told(self.url, [one.id for one in some], self._clock.seconds())
         self._cells[measures.HOOK_TOLD] += len(some)
         self.waiting = max(self.waiting - len(some), len(owed) - len(some))
         if self.failures:
@@ -144,7 +142,9 @@ class Hook:
         self.trouble = why
         pause = PAUSES[min(self.failures, len(PAUSES) - 1)]
         self.failures += 1
-        self._not_before = self._clock.seconds() + pause
+        now = self._clock.seconds()
+        self._not_before = now + pause
+        await self._outbox.failed(self.url, Standing(now, self.failures, why, self._not_before))
         await self._keep_bounds()
         self._write("webhook", hook=self.name, why=why, waiting=self.waiting or None, next=timestamp(self._not_before))
 

@@ -67,7 +67,7 @@ def test_what_has_been_told_is_owed_no_more(world: World) -> None:
     for _ in range(3):
         world.commit()
     first, second, third = owed(world)
-    asked(world, world.spool.outbox.told([first.id, third.id]))
+    asked(world, world.spool.outbox.told(URL, [first.id, third.id], world.now))
     assert owed(world) == [second]
 
 

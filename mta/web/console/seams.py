@@ -14,7 +14,7 @@ class IConsole(Interface):
     """
 
     def overview() -> dict[str, Any]:
-        """The queue from afar: totals, states, ages, oldest, destinations, workers, alarms."""
+        """The queue from afar: totals, states, ages, oldest, destinations, workers, alarms, webhooks."""
 
     def page(chosen: Chosen, state: str | None, after: int, limit: int) -> dict[str, Any]:
         """A page of the queue: messages behind a number, next (where the following page begins), looked, totals."""
