@@ -75,11 +75,9 @@ def _body(message: EmailMessage, asked: Mapping[str, Any]) -> None:
     for one in attachments:
         if not isinstance(one, dict) or not one.keys() <= {"filename", "type", "content"} or "content" not in one:
             raise Unusable("an attachment is an object with filename, type and content")
-        message.add_attachment(
-            _octets(one),
-            **_kind(_text(one, "type", "application/octet-stream")),
-            filename=_line(one, "filename") or None,
-        )
+        maintype, subtype = _kind(_text(one, "type", "application/octet-stream"))
+        name = _line(one, "filename") or None
+        message.add_attachment(_octets(one), maintype=maintype, subtype=subtype, filename=name)
 
 
 def _octets(attachment: Mapping[str, Any]) -> bytes:
@@ -89,11 +87,11 @@ def _octets(attachment: Mapping[str, Any]) -> bytes:
     return b64decode(text)
 
 
-def _kind(text: str) -> dict[str, str]:
+def _kind(text: str) -> tuple[str, str]:
     whole, _, part = text.partition("/")
     if not is_like(text, patterns.KIND) or whole.lower() in patterns.COMPOUND:
         raise Unusable(f"{text[:80]!r} is not the type of an attachment, such as text/plain")
-    return {"maintype": whole, "subtype": part}
+    return whole, part
 
 
 def _addresses(asked: Mapping[str, Any], name: str, pattern: str = patterns.ADDRESSES) -> list[str]:
