@@ -26,10 +26,8 @@ RECIPIENTS: Final = needed(
     "A recipient, as often as there are some.",
     {"type": "array", "items": like(patterns.MAILBOX), "minItems": 1, "maxItems": MOST_RECIPIENTS},
 )
-LATER: Final[Mapping[str, Any]] = {
-    name: {"operationId": name, "parameters": {"id": "$response.body#/id"}} for name in ("message", "content")
-}
-"""What can be asked of a message that was submitted."""
+LATER: Final[Mapping[str, Any]] = {"message": {"operationId": "message", "parameters": {"id": "$response.body#/id"}}}
+"""What can be asked of a message that was submitted, whatever has become of it."""
 
 
 def routes(running: IRunning, threads: Threads, hostname: str, message_size: int) -> list[Route]:

@@ -7,7 +7,8 @@ from spools import SqliteWorld, World, clock_at_start, kill
 from zope.interface.verify import verifyObject
 
 from mta.interfaces import Pause
-from mta.outbox import IOutbox, Subscription
+from mta.outbox import IOutbox, Standing, Subscription
+from mta.spool.owing import Pending, pending, together
 
 URL, OTHER = "http://a.test/", "http://b.test/"
 
@@ -69,6 +70,41 @@ def test_what_has_been_told_is_owed_no_more(world: World) -> None:
     first, second, third = owed(world)
     asked(world, world.spool.outbox.told(URL, [first.id, third.id], world.now))
     assert owed(world) == [second]
+
+
+def test_how_it_goes_is_remembered_with_what_is_owed(tmp_path: Path) -> None:
+    """In the queue file, where a console of another process finds it, until somebody is not subscribed any more."""
+    world = SqliteWorld(clock_at_start(), tmp_path)
+    subscribe(world, "received")
+    world.commit()
+
+    def standing() -> Standing:
+        with world.desk() as desk:
+            [one] = together([one for each in desk.ask(lambda store, _: pending(store)) for one in each])
+        assert one.waiting == 1 and one.oldest is not None
+        return one.standing
+
+    assert standing() == Standing()
+    failed = Standing(world.now, 3, "500 \u202e<b>", world.now + 300)
+    asked(world, world.spool.outbox.failed(URL, failed))
+    subscribe(world, "received", "delivered")
+    assert standing() == failed
+    kill(world.spool)
+    world.start()
+    assert standing() == failed
+    asked(world, world.spool.outbox.told(URL, [], world.now))
+    assert standing() == Standing(world.now)
+    world.close()
+
+
+def test_of_two_processes_the_one_with_trouble_speaks() -> None:
+    fine, trouble = Standing(20.0), Standing(10.0, 2, "no route", 70.0)
+    parts = [
+        Pending(URL, frozenset({"received"}), 1, 5.0, fine),
+        Pending(URL, frozenset({"received"}), 2, 4.0, trouble),
+    ]
+    for one in (parts, parts[::-1]):
+        assert together(one) == [Pending(URL, frozenset({"received"}), 3, 4.0, trouble)]
 
 
 def test_what_an_operator_does_is_told_too(world: World) -> None:

@@ -76,7 +76,7 @@ ADDRESSES: Final = {
 ESCAPES: Final = re.compile(r"\x1b\[(?!5;95m)[0-9;]*m|\x1b\[(?:2K|1A|\?25[lh])|\r")
 SCREEN: Final = re.compile(r"\x1b\[(?:\?1049[hl]|[0-9;]*[HJKABCD])")
 LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{12}Z \S+ [a-z]+( |$)")
-QUIET: Final = {"start", "completion", "sink", "account", "sendmail", "cat"}
+QUIET: Final = {"start", "restart", "completion", "sink", "account", "sendmail", "cat"}
 """Commands that show nothing of what came from outside, or, `cat` and `sink`, what did as it is: that is their use."""
 
 
@@ -327,6 +327,8 @@ def test_pages_in_a_browser(place: Place, sitting: Sitting) -> None:
             assert not secrets(look.page.content()), path
             assert not found["evil"] and not found["focus"], path
             seen += found["text"]
+            if path == "/":
+                assert look.violations() == [], "with webhooks, and with all of this on it"
         assert [one for one in look.wrong if not re.search("status of (404|422)", one)] == []
         for text in (SCRIPT, "\\x1b[5;95mred", "\\x9b31m", "\\x202egnp.exe", "DROP TABLE", "{{ 7*7 }}", "\\xff"):
             assert text in seen, f"{text} is shown"

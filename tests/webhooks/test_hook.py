@@ -13,7 +13,7 @@ from webhook_receiver import SECRET
 from mta.message.timeline import Event
 from mta.net import measures
 from mta.net.measures import Measures
-from mta.outbox import Subscription
+from mta.outbox import Standing, Subscription
 from mta.spool.memory_outbox import MemoryOutbox
 from mta.webhooks import hook as hooks
 from mta.webhooks.hook import GIVE_UP, MOST_EVENTS, MOST_OCTETS, PAUSES, Hook, NotNow
@@ -98,6 +98,17 @@ def test_a_post_is_bounded_in_octets_too(world: World) -> None:
     assert world.taken == list("abcdefghij")
     assert len(world.posts) == 6
     assert sorted(len(body) > MOST_OCTETS for _, body in world.posts) == [False] * 5 + [True]
+
+
+def test_how_it_goes_is_written_down(world: World) -> None:
+    world.trouble = "500 Internal Server Error"
+    world.owe("first")
+    world.hook.look()
+    began = world.clock.seconds()
+    assert world.outbox.standings == {URL: Standing(began, 1, "500 Internal Server Error", began + PAUSES[0])}
+    world.trouble = ""
+    world.pass_by(PAUSES[0])
+    assert world.outbox.standings == {URL: Standing(began + PAUSES[0])}
 
 
 def test_a_failure_is_repeated_with_growing_pauses_and_what_comes_meanwhile_waits_behind_it(world: World) -> None:
