@@ -1,15 +1,21 @@
 """Messages that programs post: composed, with their line ends put right, and handed over."""
 
 import io
+import re
 import socket
 import threading
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mta.smtp.address import parse_mailbox
+from mta.web import patterns
 from mta.web.compose import compose
+from mta.web.patterns import is_like, mailboxes_in
 from mta.web.seams import OutOfOrder, Unusable
-from mta.web.submission import AllRefused, Letter, addressed, submit
+from mta.web.submission import AllRefused, Letter, addressed, composed, submit
 
 PLAIN = {"from": "Ann <ann@example.org>", "to": "bob@example.net", "text": "hello"}
 
@@ -168,3 +174,40 @@ def test_nothing_in_a_header_controls(odd: str) -> None:
 
 def test_a_tab_may_stand_in_a_header() -> None:
     assert compose({**PLAIN, "subject": "a\tb", "text": "a\x0cb"}).message["Subject"] == "a\tb"
+
+
+def test_a_domain_beyond_ascii_is_refused_not_written_into_the_header_as_something_else() -> None:
+    for name in ("from", "to", "reply_to"):
+        assert "is not an address" in refuses({**PLAIN, name: "ann@grüße.example"}), name
+    assert compose({**PLAIN, "from": "Ann Grüße <ann@xn--gre-3nae.example>"}).sender == "ann@xn--gre-3nae.example"
+
+
+@settings(max_examples=40)
+@given(st.lists(st.from_regex(patterns.ADDRESS, fullmatch=True), min_size=1, max_size=3))
+def test_what_is_like_an_address_can_be_sent_to(addresses: list[str]) -> None:
+    """What the API says that it takes, it takes; and the relay, as an envelope's."""
+    letter = composed({**PLAIN, "from": addresses[0], "to": ", ".join(addresses), "cc": addresses})
+    assert letter.recipients == tuple(dict.fromkeys(mailbox for one in addresses for mailbox in mailboxes_in(one)))
+    assert all(is_like(one, patterns.MAILBOX) and parse_mailbox(one) for one in (letter.sender, *letter.recipients))
+    octets = letter.content.read()
+    assert octets.partition(b"\r\n\r\n")[0].isascii()
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", octets)
+
+
+@pytest.mark.parametrize(
+    ("text", "mailboxes"),
+    [
+        ("Doe, J. <j@d.test>", None),
+        ('"Doe, J." <j@d.test>, x@y.test', ["j@d.test", "x@y.test"]),
+        ('"a,b"@x.test,<"c d"@y.test>', ['"a,b"@x.test', '"c d"@y.test']),
+        ("a..b@x.test", None),
+        ('"a..b"@x.test', ['"a..b"@x.test']),
+        (f"{'a' * 64}@{'b' * 63}.test", [f"{'a' * 64}@{'b' * 63}.test"]),
+        (f"{'a' * 65}@b.test", None),
+        (f"a@{'b' * 64}.test", None),
+        ("a@b-.test", None),
+        ("undisclosed:;", None),
+    ],
+)
+def test_addresses_as_a_header_has_them(text: str, mailboxes: list[str] | None) -> None:
+    assert (mailboxes_in(text) if is_like(text, patterns.ADDRESSES) else None) == mailboxes
