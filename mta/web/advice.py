@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from mta.message.envelope import parse_queue_id
 from mta.net.threads import Busy, Threads
 from mta.web import patterns
-from mta.web.api import asked_for, number_in, row, span_in, word_in
+from mta.web.api import asked_for, number_in, queue_id, row, span_in, word_in
 from mta.web.exchange import Answer, Call, as_json
 from mta.web.patterns import is_like, like
 from mta.web.routes import Route
@@ -71,7 +70,7 @@ def routes(adviser: IAdviser, threads: Threads) -> list[Route]:
     async def forecast(call: Call) -> Answer:
         asked = asked_for(call, "id", "limit")
         word = word_in(asked, "id")
-        number = None if word is None else parse_queue_id(word)
+        number = None if word is None else queue_id(word)
         if word is not None and number is None:
             raise NotThere("there is no such message: this is no queue id")
         limit = number_in(asked, "limit", 100, 1, MOST_FORECAST)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from mta.message.envelope import parse_queue_id
 from mta.web.asking import Asking
 from mta.web.exchange import Answer, Call, as_json
-from mta.web.patterns import WORD, is_like
+from mta.web.patterns import QUEUE_ID, WORD, is_like
 from mta.web.routes import Route
 from mta.web.schemas import (
     CHANGE,
@@ -172,10 +172,15 @@ def word_in(asked: Mapping[str, Any], name: str) -> str | None:
 
 def id_in(call: Call) -> int:
     """The queue id in the path."""
-    number = parse_queue_id(call.names["id"])
+    number = queue_id(call.names["id"])
     if number is None:
         raise NotThere("there is no such message: this is no queue id")
     return number
+
+
+def queue_id(text: object) -> int | None:
+    """The number of a queue id; None for what is none."""
+    return parse_queue_id(text) if isinstance(text, str) and is_like(text, QUEUE_ID) else None
 
 
 def verb_in(call: Call) -> str:
@@ -196,7 +201,7 @@ def selection_in(asked: Any) -> Chosen:
         return Chosen(to=to, sender=sender)
     if not isinstance(ids, list) or not 0 < len(ids) <= MOST_IDS:
         raise Unusable(f"ids is a list of 1 to {MOST_IDS} queue ids")
-    numbers = [parse_queue_id(one) if isinstance(one, str) else None for one in ids]
+    numbers = [queue_id(one) for one in ids]
     if None in numbers:
         raise Unusable(f"{str(ids[numbers.index(None)])[:40]!r} is not a queue id")
     return Chosen(ids=frozenset(number for number in numbers if number is not None))

@@ -14,7 +14,9 @@ _UNPRINTED: Final = rf"{CONTROLS}\x80-\x9f\u2028\u2029"
 WORD: Final = rf"[^{CONTROLS}]{{1,512}}"
 """An address, a domain or a destination, to look something up by."""
 
-QUEUE_ID: Final = r"[0-9A-Za-z]{1,16}"
+_DIGIT: Final = "[0-9A-TV-Za-tv-z]"
+QUEUE_ID: Final = f"(?:[0-7ILOilo]{_DIGIT}{{12}}|{_DIGIT}{{1,12}})"
+"""As `parse_queue_id` reads it: 63 bits, five in a digit."""
 
 HOST_NAME: Final = r"(?:[A-Za-z0-9_-]{1,63}\.)+[A-Za-z0-9_-]{0,62}[A-Za-z_-]"
 """A domain with a dot in it, in ASCII: the last label is no number (RFC 3696 2)."""

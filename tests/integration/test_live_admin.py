@@ -1,5 +1,7 @@
 """The HTTP side of a running relay: what is open, what a token opens, and metrics that a real Prometheus reads."""
 
+import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,14 @@ def leave_alive_where_its_queue_is_damaged(relay: Relay, stranger: Admin) -> Non
     assert "malformed" in said
     assert stranger.ask("GET", "/healthz").json == {"status": "alive", "reasons": []}
     assert relay.process.is_alive
+
+
+def test_clients_that_never_ask_do_not_lock_the_operator_out(start_admin: StartAdmin) -> None:
+    _, admin = start_admin()
+    host, _, port = admin.where.rpartition(":")
+    with contextlib.ExitStack() as idle:
+        for number in range(150):
+            client = idle.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            client.sendall(b"GET /api/v1/queue HTTP/1.1\r\nHost: loc"[: number % 40])
+        for _ in range(3):
+            assert admin.ask("GET", "/api/v1/queue").status == 200
