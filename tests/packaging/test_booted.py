@@ -193,6 +193,8 @@ def test_its_life_under_systemd(booted: Booted, package: Path, upgrade: Path) ->
     booted.run("kill", "-STOP", str(pid))
     booted.wait_for(lambda: booted.shows("NRestarts", "SubState") == ["1", "running"], "it is started again", 120)
     assert booted.pid != pid
+    shutil.rmtree(dropped_in)
+    booted.run("systemctl", "daemon-reload")
 
     # What somebody has to see to is not started again and again.
     booted.configuration.write_text(CONFIGURATION.replace("workers", "wrokers"))
