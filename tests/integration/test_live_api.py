@@ -74,12 +74,16 @@ def test_the_configuration_is_told_without_secrets(start_admin: StartAdmin, tmp_
     assert TOKEN.encode() not in told.body
 
 
-# All checks, all operations. The one that has no end is given one.
+# All checks, all operations. The one that has no end is given one; what has been submitted need not stay in the queue,
+# with its content, until it is asked for.
 SCHEMATHESIS = """
 hooks = "peers.schemathesis_hooks"
 [[operations]]
 include-operation-id = "events"
 parameters = { "query.for" = "0s" }
+[[operations]]
+include-operation-id = "content"
+checks.ensure_resource_availability.enabled = false
 """
 
 
