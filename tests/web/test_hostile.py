@@ -15,7 +15,9 @@ import pty
 import re
 import select
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -28,6 +30,8 @@ from urllib.parse import quote
 
 import pytest
 from console_world import HOST, LATE, TOKEN, DnsServer, Looking, Relay, Sitting, free_port, thread_of_sinks, wait_until
+from cryptography.x509 import DNSName
+from nasty_papers import Papers, encrypted_hop
 from prometheus_client.parser import text_string_to_metric_families
 from test_console_hostile import ELEMENTS, HIDDEN
 from twisted.internet.task import Clock
@@ -140,6 +144,10 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
         manager = ends.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         manager.bind(str(folder / "notify"))
         manager.setblocking(False)
+        papers = Papers(folder)
+        own = str(papers.issue("relay.pem", "relay.test"))
+        evil = papers.issue("hop.pem", NASTY["ansi"], *(DNSName(f"{text}.test") for text in ADDRESSES.values()))
+        encrypted = ends.enter_context(encrypted_hop(evil))
         admin, port = free_port(HOST), free_port(HOST)
         for name in ("token", "password", "signature"):
             (folder / name).write_text(SECRETS[name])
@@ -148,10 +156,19 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
         settings = {
             "hostname": "mail.example.org",
             "listen": [
-                {"address": f"{HOST}:{port}", "tls": "none", "auth": "offered", "plaintext_auth": ["127.0.0.0/8"]}
+                {
+                    "address": f"{HOST}:{port}",
+                    "auth": "offered",
+                    "plaintext_auth": ["127.0.0.0/8"],
+                    "client_ca": str(papers.authority),
+                }
             ],
+            "tls": {"certificate": own, "key": own},
             "accounts": "accounts.yml",
-            "routes": [{"to": f"{name}.test", "via": f"smtp://{HOST}:{hop.port}"} for name, hop in hops.items()],
+            "routes": [
+                {"to": "tls.test", "via": f"smtps://{HOST}:{encrypted}", "tls": "verify"},
+                *({"to": f"{name}.test", "via": f"smtp://{HOST}:{hop.port}"} for name, hop in hops.items()),
+            ],
             "retry": LATE,
             "dns": {"nameservers": [str(names)], "timeout": "1s"},
             "admin": {"listen": f"{HOST}:{admin}", "token_file": "token"},
@@ -166,7 +183,17 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
             "logins": {"up": {"user": "shop", "password_file": "password"}},
             "log": log,
         }
-        relay = Relay(folder, HOST, port, settings, before=["env", f"NOTIFY_SOCKET={folder / 'notify'}"])
+        relay = Relay(
+            folder,
+            HOST,
+            port,
+            settings,
+            before=[
+                "env",
+                f"NOTIFY_SOCKET={folder / 'notify'}",
+                f"SSL_CERT_FILE={papers.authority}",
+            ],
+        )
         relay.start()
         ends.callback(relay.process.forget)
         ends.callback(lambda: relay.process.is_alive and relay.stop())
@@ -176,9 +203,11 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
             name = re.sub(r"[/\0]", "_", text)[:80]
             (drop / os.fsdecode(os.fsencode(name) + str(number).encode())).write_bytes(os.fsencode(text))
         said, ids = _send(port)
+        said += [_show(port, papers, kind) for kind in ("ansi", "html", "bidi", "c1", "sql")]
         place = Place(relay, f"http://{HOST}:{admin}", ids, said, hook.bodies, [], [])
         wait_until(lambda: len(up.taken) >= len(ids), "all bounces have arrived")
         wait_until(lambda: len(hops["moody"].refused) >= len(ids), "all has been tried")
+        wait_until(lambda: "the certificate is for" in relay.output, "the names of a certificate are told")
         wait_until(lambda: b'"deferred"' in b"".join(hook.bodies), "webhooks are told")
         wait_until(
             lambda: " webhook " in relay.output or '"webhook"' in relay.output, "one that cannot be told is named"
@@ -223,7 +252,7 @@ def _send(port: int) -> tuple[list[str], list[str]]:
             ask(b"AUTH PLAIN " + login)
             ask(b"AUTH PLAIN " + SECRETS["login"].encode())
             assert ask(b'MAIL FROM:<"' + inside + b'"@up.test> SMTPUTF8 BODY=8BITMIME').startswith("250"), said[-1]
-            for domain in (b"moody", b"harsh", *([b"rude"] if kind == "html" else [])):
+            for domain in (b"moody", b"harsh", *([b"rude", b"tls"] if kind == "html" else [])):
                 assert ask(b'RCPT TO:<"' + inside + b'"@' + domain + b".test>").startswith("250"), said[-1]
             ask(b"DATA")
             value = re.sub(rb"[\r\n]", b"", octets)[:900]
@@ -233,6 +262,21 @@ def _send(port: int) -> tuple[list[str], list[str]]:
             assert done.startswith("250"), done
             ids.append(done.split()[-1])
     return said, ids
+
+
+def _show(port: int, papers: Papers, kind: str) -> str:
+    """What the relay says to a client whose certificate has such a name."""
+    text = NASTY[kind]
+    context = ssl.create_default_context(cafile=papers.authority)
+    context.check_hostname = False
+    context.load_cert_chain(papers.issue(f"client-{kind}.pem", text))
+    with smtplib.SMTP(HOST, port, "client.test", 20) as client:
+        client.starttls(context=context)
+        client.ehlo()
+        client.docmd("AUTH", f"EXTERNAL {base64.b64encode(text.encode()).decode()}")
+        code, said = client.docmd("AUTH", "EXTERNAL =")
+        assert code // 100 == 5, said
+        return f"{code} {said.decode()}\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +374,16 @@ def test_pages_in_a_browser(place: Place, sitting: Sitting) -> None:
             if path == "/":
                 assert look.violations() == [], "with webhooks, and with all of this on it"
         assert [one for one in look.wrong if not re.search("status of (404|422)", one)] == []
-        for text in (SCRIPT, "\\x1b[5;95mred", "\\x9b31m", "\\x202egnp.exe", "DROP TABLE", "{{ 7*7 }}", "\\xff"):
+        for text in (
+            SCRIPT,
+            "\\x1b[5;95mred",
+            "\\x9b31m",
+            "\\x202egnp.exe",
+            "DROP TABLE",
+            "{{ 7*7 }}",
+            "\\xff",
+            "certificate is for",
+        ):
             assert text in seen, f"{text} is shown"
 
     sitting(look_at_all)
