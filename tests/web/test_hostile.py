@@ -76,6 +76,8 @@ SECRETS: Final = {
 ADDRESSES: Final = {
     kind: text.replace("\\", "\\\\").replace('"', '\\"')[:60] for kind, text in NASTY.items() if text.isprintable()
 }
+SENDERS: Final = ("html", "attribute", "sql")
+"""There is a message from each."""
 # The program's own: colours (never the one of "ansi"), bars that show how far it is, and what --watch does to a screen.
 ESCAPES: Final = re.compile(r"\x1b\[(?!5;95m)[0-9;]*m|\x1b\[(?:2K|1A|\?25[lh])|\r")
 SCREEN: Final = re.compile(r"\x1b\[(?:\?1049[hl]|[0-9;]*[HJKABCD])")
@@ -130,9 +132,11 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
         hops = {
             name: sinks.listen(HOST, free_port(HOST), f"mx.{name}.test") for name in ("up", "moody", "harsh", "rude")
         }
+        for hop in hops.values():
+            hop.extensions += ("SMTPUTF8",)
         up = hops["up"]
         for name, code in (("moody", "450 4.2.1"), ("harsh", "550 5.1.1")):
-            hops[name].script("RCPT", *(f"{code} {_reply(text)}" for text in NASTY.values()))
+            hops[name].script("RCPT", *[f"{code} {_reply(text)}" for text in NASTY.values()] * len(SENDERS))
         hops["rude"].always("GREETING", "421 4.3.2 " + _reply(NASTY["ansi"] + NASTY["html"] + NASTY["bidi"]))
         names = DnsServer({})
         ends.callback(names.stop)
@@ -169,7 +173,7 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
                 {"to": "tls.test", "via": f"smtps://{HOST}:{encrypted}", "tls": "verify"},
                 *({"to": f"{name}.test", "via": f"smtp://{HOST}:{hop.port}"} for name, hop in hops.items()),
             ],
-            "retry": LATE,
+            "retry": {**LATE, "give_up": "3h"},
             "dns": {"nameservers": [str(names)], "timeout": "1s"},
             "admin": {"listen": f"{HOST}:{admin}", "token_file": "token"},
             "webhooks": [
@@ -206,7 +210,7 @@ def _place(folder: Path, **log: str) -> Iterator[Place]:
         said += [_show(port, papers, kind) for kind in ("ansi", "html", "bidi", "c1", "sql")]
         place = Place(relay, f"http://{HOST}:{admin}", ids, said, hook.bodies, [], [])
         wait_until(lambda: len(up.taken) >= len(ids), "all bounces have arrived")
-        wait_until(lambda: len(hops["moody"].refused) >= len(ids), "all has been tried")
+        wait_until(lambda: len(hops["moody"].refused) >= len(NASTY), "all has been tried")
         wait_until(lambda: "the certificate is for" in relay.output, "the names of a certificate are told")
         wait_until(lambda: b'"deferred"' in b"".join(hook.bodies), "webhooks are told")
         wait_until(
@@ -224,44 +228,80 @@ def _reply(text: str) -> str:
     return re.sub(r"[\r\n]", " ", text)[:900]
 
 
+class Client:
+    """One that keeps to the language as far as it likes. said: what the relay has said."""
+
+    def __init__(self, port: int, said: list[str]) -> None:
+        self._said = said
+        self._socket = socket.create_connection((HOST, port), timeout=20)
+        self._replies = self._socket.makefile("rb")
+        self._hear()
+
+    def say(self, line: bytes) -> str:
+        """The reply to a line."""
+        self._socket.sendall(line + b"\r\n")
+        return self._hear()
+
+    def _hear(self) -> str:
+        lines = [self._replies.readline()]
+        while lines[-1][3:4] == b"-":
+            lines.append(self._replies.readline())
+        self._said.append(b"".join(lines).decode())
+        return self._said[-1]
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._replies.close()
+        self._socket.close()
+
+
+def _octets(kind: str) -> bytes:
+    return NASTY[kind].encode("utf-8", "surrogateescape")
+
+
+def _line(octets: bytes) -> bytes:
+    return re.sub(rb"[\r\n]", b"", octets)[:900]
+
+
 def _send(port: int) -> tuple[list[str], list[str]]:
-    """What the relay said, and the queue ids. A message for each string, with it wherever it can be put."""
+    """What the relay said, and the queue ids: each string wherever it can be put, in commands that are refused and in
+    messages that are not."""
     said: list[str] = []
-    ids = []
-    for kind, text in NASTY.items():
-        octets = os.fsencode(text) if kind == "utf8" else text.encode("utf-8", "surrogateescape")
-        inside = ADDRESSES.get(kind, "plain").encode()
+    for kind in NASTY:
+        octets = _octets(kind)
         login = base64.b64encode(b"\0" + octets + b"\0wrong")
-        with socket.create_connection((HOST, port), timeout=20) as client, client.makefile("rb") as replies:
-
-            def ask(line: bytes, client: Any = client, replies: Any = replies) -> str:
-                client.sendall(line + b"\r\n")
-                return hear(replies)
-
-            def hear(replies: Any) -> str:
-                lines = []
-                while (line := replies.readline()) and (lines.append(line) or line[3:4] == b"-"):  # type: ignore[func-returns-value]
-                    pass
-                said.append(b"".join(lines).decode())
-                return said[-1]
-
-            hear(replies)
+        with Client(port, said) as client:
             for wrong in (b"EHLO " + octets, b"VRFY " + octets, b"MAIL FROM:<" + octets + b">", octets[:400]):
-                ask(re.sub(rb"[\r\n]", b"", wrong)[:1000])
-            ask(b"EHLO client.test")
-            ask(b"AUTH PLAIN " + login)
-            ask(b"AUTH PLAIN " + SECRETS["login"].encode())
-            assert ask(b'MAIL FROM:<"' + inside + b'"@up.test> SMTPUTF8 BODY=8BITMIME').startswith("250"), said[-1]
-            for domain in (b"moody", b"harsh", *([b"rude", b"tls"] if kind == "html" else [])):
-                assert ask(b'RCPT TO:<"' + inside + b'"@' + domain + b".test>").startswith("250"), said[-1]
-            ask(b"DATA")
-            value = re.sub(rb"[\r\n]", b"", octets)[:900]
-            name = re.sub(rb"[^!-9;-~]", b"", octets)[:60]
-            head = b"From: " + value + b"\r\nSubject: " + value + b"\r\n" + (name or b"X") + b": " + value + b"\r\n"
-            done = ask(head + b"X-Folded: a\r\n " + value + b"\r\n\r\n" + value + b"\r\n.")
-            assert done.startswith("250"), done
-            ids.append(done.split()[-1])
-    return said, ids
+                client.say(_line(wrong))
+            client.say(b"EHLO client.test")
+            client.say(b"AUTH PLAIN " + login)
+            client.say(b"AUTH PLAIN " + SECRETS["login"].encode())
+    return said, [_mail(port, kind, said) for kind in SENDERS]
+
+
+def _mail(port: int, kind: str, said: list[str]) -> str:
+    """A message from an address of this kind to addresses of all kinds, with all of them in its header; its id."""
+    with Client(port, said) as client:
+        client.say(b"EHLO client.test")
+        paths = [f'"{ADDRESSES.get(one, one)}"@{domain}.test' for domain in ("moody", "harsh") for one in NASTY]
+        if kind == SENDERS[0]:
+            paths += ["a@rude.test", "a@tls.test"]
+        for command in (
+            f'MAIL FROM:<"{ADDRESSES[kind]}"@up.test> SMTPUTF8 BODY=8BITMIME',
+            *(f"RCPT TO:<{path}>" for path in paths),
+        ):
+            assert client.say(command.encode()).startswith("250"), command
+        client.say(b"DATA")
+        head = [b"From: " + _line(_octets(kind)), b"Subject: " + _line(_octets(kind))]
+        for one in NASTY:
+            octets = _octets(one)
+            name = re.sub(rb"[^!-9;-~]", b"", octets)[:60] or b"X"
+            head += [name + b": " + _line(octets), b"X-Folded: a", b" " + _line(octets)]
+        done = client.say(b"\r\n".join([*head, b"", _line(octets), b"."]))
+        assert done.startswith("250"), done
+        return done.split()[-1]
 
 
 def _show(port: int, papers: Papers, kind: str) -> str:
@@ -453,7 +493,7 @@ COMMAND_LINES: Final[dict[str, Callable[[Place], list[list[str]]]]] = {
     "release": lambda place: [["release", NASTY["c1"]]],
     "bounce": lambda place: [["bounce", "--yes", NASTY["osc"]]],
     "drop": lambda place: [["drop", "--yes", "--to", NASTY["ansi"]]],
-    "forecast": lambda place: [["forecast"], ["forecast", place.ids[0]], ["forecast", place.ids[7]]],
+    "forecast": lambda place: [["forecast"], ["forecast", place.ids[0]]],
     "audit": lambda place: [["audit"]],
 }
 LISTS: Final = {"queue", "show", "explain", "doctor", "forecast", "audit"}
@@ -566,7 +606,7 @@ def test_webhooks(place: Place) -> None:
 
 
 def test_bounces(place: Place) -> None:
-    assert len(place.bounces) >= len(NASTY)
+    assert len(place.bounces) == len(SENDERS)
     for octets in place.bounces:
         message = email.message_from_bytes(octets, policy=email.policy.default)
         assert message.get_content_type() == "multipart/report"
