@@ -48,6 +48,8 @@ class Letter:
         size = 0
         for line in lines:
             size += len(line)
+            if not self._fields and _MAILBOX_FILE.match(line) and not _FIELD.match(line):
+                continue
             self.eight_bit = self.eight_bit or not line.isascii()
             if size > LONGEST_HEADER:
                 self._is_long = True
@@ -59,7 +61,7 @@ class Letter:
                 self._fields.append(line)
             elif line == b"\r\n":
                 break
-            elif self._fields or not _MAILBOX_FILE.match(line):
+            else:
                 self._body.write(line)  # the empty line has been forgotten
                 break
         for line in lines:
