@@ -13,8 +13,9 @@ from peers.disks import Mounted
 from peers.ground import wait_until
 from peers.knot import Dns
 from peers.sinks import MakeSink, Sinks
+from peers.stubborn import Client
 from test_live_bad_days import once_each, send
-from test_soak_crash import Client
+from test_soak_crash import letters
 
 pytestmark = pytest.mark.soak
 
@@ -43,7 +44,13 @@ def memory(tmp_path: Path) -> Iterator[Mounted]:
 def test_what_had_its_250_is_there_after_the_power_was_cut(
     make_relay: StartRelay, dns: Dns, sink: MakeSink, sinks: Sinks, device: Mounted
 ) -> None:
-    """Again and again, at any moment, with deliveries under way and with none; then all of it arrives."""
+    """Again and again, at any moment, with deliveries under way and with none; then all of it arrives.
+
+    With real power everything stops at once, so at every other cut the relay is stopped before it. At the others it
+    goes on for a moment, on a device that takes nothing any more. A sync that is under way at such a cut can be told
+    by ext4 that it went well, although nothing was kept (seen with a program that only writes and syncs). So what has
+    its 250 after such a cut may be lost; what had it before may not.
+    """
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -51,15 +58,19 @@ def test_what_had_its_250_is_there_after_the_power_was_cut(
     books = Books(("power.test",), doomed=0.0)
     dns.zone("power.test", f"@ MX 10 mx\nmx A {hop.address}")
     relay = make_relay(spool=str(device.folder / "spool"))
+    late: set[str] = set()  # marks of what had its 250 after the cut
     for cut in range(CUTS):
         relay.start()
         before = len(books.accepted)
-        clients = [Client(relay, books, 10 * cut + number, 10**9) for number in range(5)]
+        clients = [Client(relay, books, letters(books), 10 * cut + number, 10**9) for number in range(5)]
         for client in clients:
             client.start()
         enough = before + chance.randint(1, 400)
         wait_until(lambda: len(books.accepted) >= enough, f"{enough} are accepted", 60, 0.002)  # noqa: B023
         time.sleep(chance.uniform(0.0, 0.05))
+        if cut % 2:
+            relay.freeze()
+        said = set(books.accepted)
         device.cut_power()
         time.sleep(chance.uniform(0.0, 0.2))  # whoever believes that it goes on, is wrong now
         for client in clients:
@@ -67,16 +78,20 @@ def test_what_had_its_250_is_there_after_the_power_was_cut(
         relay.kill()
         for client in clients:
             client.join(20)
+        if not cut % 2:
+            late |= set(books.accepted) - said
         device.unmount()
         device.mount()
     relay.start()
     relay.wait_until_empty(120)
     for one in hop.taken:
         books.keep(one, False)
-    lost, owed = books.lost(), list(books.owed())
+    too_late = {recipient for mark in late for recipient in books.recipients(mark)}
+    lost, owed = [one for one in books.lost() if one not in too_late], list(books.owed())
     copies = sum(len(arrivals) - 1 for arrivals in books.arrived.values())
     FIGURES.append(
-        f"{CUTS} power cuts: {len(owed):,} recipients of {len(books.accepted):,} accepted messages, {len(lost)} lost, "
+        f"{CUTS} power cuts: {len(owed):,} recipients of {len(books.accepted):,} accepted messages, {len(lost)} lost "
+        f"({len(books.lost())} with those of the {len(late)} that had their 250 after the cut), "
         f"{len(books.corrupt)} corrupt, {copies} extra copies, {len(set(books.refused))} kinds of refusals"
     )
     assert lost == []

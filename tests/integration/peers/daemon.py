@@ -92,6 +92,10 @@ class Relay:
         """SIGKILL to the process group."""
         self.process.kill()
 
+    def freeze(self) -> None:
+        """SIGSTOP to the process group: nothing more is said, not even of what is in the kernel just now."""
+        self.process.freeze()
+
     def mta(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run `mta …` with this configuration. Fails the test on an exit status other than 0 unless told not to."""
         command = [str(PROGRAMS / "mta"), *words, "--config", str(self.configuration)]

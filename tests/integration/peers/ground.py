@@ -155,6 +155,10 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    def freeze(self) -> None:
+        """SIGSTOP to the process group."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
     def kill(self) -> None:
         """SIGKILL to the whole group, as the machine's bad day would have it."""
         if self._running is not None:
