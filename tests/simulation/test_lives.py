@@ -21,7 +21,7 @@ STOPS = 132
 ENOUGH = 200  # seeds within which each bug is found
 FOUND_BY = {
     "250-before-sync": 0,
-    "bounce-lost-on-crash": 15,
+    "bounce-lost-on-crash": 23,
     "record-without-fence": 2,
     "missing-dot-at-a-block-border": 8,
     "retry-without-pause": 2,
