@@ -14,6 +14,7 @@ from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogPublisher
 from twisted.python.failure import Failure
 
 from mta.config.model import Config
+from mta.delivery import clockwatch
 from mta.dns.memory import MemoryResolver, Name
 from mta.ground import Ground, Place
 from mta.service import CannotStart, QueueDamaged, Relay
@@ -59,7 +60,7 @@ class Machine:
     hit: how often anything has happened to it. frozen: how many times a worker stood still. tainted: when another one
     took the place of one. lines: the relay's log. failures: what it logged that should never happen. left: what it had
     still open after it had been stopped. at_write: reads what the relay sends. may_fail: is there a reason, now, for it
-    to complain or not to start?
+    to complain or not to start? was_set_back: its clock was.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Machine:
         self.stopped = self._stopping = False
         self.lines: list[str] = []
         self.failures: list[str] = []
+        self.was_set_back = False
         self.hit = self.frozen = 0
         self.may_crash = bool(points)
         self._points = {(point.event, point.number, point.moment): point.how for point in points}
@@ -126,6 +128,7 @@ class Machine:
     def set_clock(self, ahead: float) -> None:
         """Set the clock, while the relay runs or not."""
         self.world.note("relay", f"has its clock set by {ahead - self.ahead:+.0f} s")
+        self.was_set_back |= ahead < self.ahead
         self.ahead = ahead
         self._furthest = max(self._furthest, ahead)
         for one in (*self._running, *self._stale):
@@ -350,6 +353,8 @@ class Worker:
             return  # it is another one's, or of one that finds its files changed by another one
         if self._machine.may_crash and event.get("log_namespace") == defer.__name__:
             return  # what the dead have left undone, and may be found out whenever garbage is collected
+        if self._machine.was_set_back and event.get("log_namespace") == clockwatch.__name__:
+            return  # what the clock that ran ahead had put off has been put right
         if self._machine.may_fail() and "log_failure" not in event:
             return
         self._machine.failures.append(eventAsText(event))
