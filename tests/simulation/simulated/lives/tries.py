@@ -38,7 +38,8 @@ def storms(life: Life) -> Iterator[str]:
         yield from _crowded(times, most * max(1, letters), f"{host} was asked for {recipient}")
     connected = [at for at, address in life.world.asked if address == HOSTS[NOBODY_LISTENS]]
     mails = sum(one.endswith("@dead.test") for letter in life.letters for one in letter.posted.recipients)
-    yield from _crowded(connected, (most + mails) * plan.workers, f"{NOBODY_LISTENS} was tried")
+    # All of them may be under way there, for as long as nobody answers, and are tried again after each start.
+    yield from _crowded(connected, (most + mails * len(machine.starts)) * plan.workers, f"{NOBODY_LISTENS} was tried")
 
 
 def _within_an_hour(waits: list[float]) -> int:
