@@ -87,7 +87,7 @@ def test_it_starts_the_relay_as_it_is_started_by_hand() -> None:
     assert settings("RestartPreventExitStatus") == ["1"]
     assert settings("MemoryDenyWriteExecute") == []
     assert settings("Type") == ["notify"]
-    assert settings("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert settings("ExecReload") == ['/bin/sh -c "kill -HUP $MAINPID"']
 
 
 def test_the_user_and_the_folders_are_made_as_the_unit_has_them(tmp_path: Path) -> None:
