@@ -7,6 +7,7 @@ failed commit may have left is undone.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import apsw
@@ -154,9 +155,9 @@ class Committer:
         """As `Store.checkpoint`; for the time when everybody has been answered."""
         self._care(Store.checkpoint, commits=False)
 
-    def tidy(self) -> bool:
+    def tidy(self, is_idle: bool) -> bool:
         """As `Store.tidy`."""
-        return bool(self._care(Store.tidy, commits=True))
+        return bool(self._care(partial(Store.tidy, is_idle=is_idle), commits=True))
 
     def take_removable(self) -> list[int]:
         """As `Store.take_removable`."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the `mta` command lists a queue without loading Twisted
 CHECKPOINT_PAGES = 2_000  # pages in the write-ahead log after which they are copied into the file: 8 MiB
 SPARE_PAGES = 1_000  # free pages that are left for what comes next
 VACUUM_PAGES = 500  # given back in one step, at most
+CROWDED = 4  # of so many pages one may be free while it is busy; what comes next takes those
 
 HIGHEST_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting'"
 NEXT_PRIORITY = "SELECT max(priority) FROM delivery WHERE destination = ? AND state = 'waiting' AND priority < ?"
@@ -230,15 +231,21 @@ class Store:
                 copy_log(self.db, self._lock)
             self._logged_pages = 0
 
-    def tidy(self) -> bool:
-        """Something for an idle moment: give back some free pages, or else empty the log. True: there is more to do."""
+    def tidy(self, is_idle: bool) -> bool:
+        """Give back some free pages, or else, in an idle moment, empty the log. True: there is more to do.
+
+        Whoever is never idle gives back what a longer queue has left behind, so that the file does not stay as it is.
+        """
         free = self.value("PRAGMA freelist_count")
-        if free > SPARE_PAGES:
-            pages = min(VACUUM_PAGES, self._vacuuming.size, free - SPARE_PAGES)
+        spare = SPARE_PAGES if is_idle else max(SPARE_PAGES, self.value("PRAGMA page_count") // CROWDED)
+        if free > spare:
+            pages = min(VACUUM_PAGES, self._vacuuming.size, free - spare)
             with self.transaction():
                 self.db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
             self._vacuuming.took(self.held)
             return True
+        if not is_idle:
+            return False
         if self._logged_pages and self._copier is not None:
             if not self._is_copied and self._copier.copy(self._logged_pages):
                 self._is_copied = True

@@ -39,7 +39,7 @@ FORGIVING = 0.9  # how much of a slow commit's time still counts after the next 
 IDLE = 1.0  # seconds between two looks whether there is time to tidy up
 QUIET = 0.3  # of the time since the last look, at most, that it was busy with what was asked for, while there is
 MOMENT = 0.005  # seconds until it is looked again where it is quiet, but for this moment
-STEP = 0.05  # seconds between two steps of tidying up
+STEP = 0.05  # seconds between two steps of tidying up, while there is time; else each look is a step
 EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
 
 Result = TypeVar("Result")
@@ -210,17 +210,14 @@ class Writer:
             self._look = self._reactor.callLater(MOMENT, self._look_around)
             return
         self._served, self._looked = 0.0, now
-        if is_quiet:
-            self._busy = True
-            self._thread.do(self._tidy)
-        else:
-            self._look = self._reactor.callLater(IDLE, self._look_around)
+        self._alone.append(partial(self._tidy, is_quiet))
+        self._arrange()
 
-    def _tidied(self, more: bool) -> None:
+    def _tidied(self, is_quiet: bool, has_more: bool) -> None:
         self._busy = False
         self._arrange()
-        if more and not self._stopped:
-            self._look = self._reactor.callLater(STEP, self._look_around)
+        if (has_more or not is_quiet) and self._look is None and not self._stopped:
+            self._look = self._reactor.callLater(STEP if is_quiet else IDLE, self._look_around)
 
     def _done_alone(self, done: "Deferred[Any]", result: object) -> None:
         self._busy = False
@@ -271,8 +268,10 @@ class Writer:
         self._committer.checkpoint()
         self._thread.tell(self._done_alone, done, result)
 
-    def _tidy(self) -> None:
-        self._thread.tell(self._tidied, self._committer.tidy())
+    def _tidy(self, is_quiet: bool) -> None:
+        has_more = self._committer.tidy(is_quiet)
+        self._committer.checkpoint()
+        self._thread.tell(self._tidied, is_quiet, has_more)
 
     def _close_file(self, closed: "Deferred[None]") -> None:
         self._committer.close()

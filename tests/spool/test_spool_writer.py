@@ -16,6 +16,7 @@ from mta.interfaces import Claim, NewDelivery, Record, SpoolBroken
 from mta.message.envelope import Envelope, Recipient
 from mta.spool import copier
 from mta.spool import store as store_module
+from mta.spool import writer as writer_module
 from mta.spool.batches import Committer
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.store import Store
@@ -120,6 +121,45 @@ def test_idle_moments_give_back_the_space_of_what_has_gone(world: SqliteWorld, m
     assert (world.folder / "queue-0.db-wal").stat().st_size == 0
     assert (world.folder / "queue-0.db").stat().st_size == count * 4096
     assert world.clock.getDelayedCalls() == [], "and then there is peace"
+
+
+def test_giving_back_space_makes_no_long_log(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "SPARE_PAGES", 10)
+    monkeypatch.setattr(store_module, "VACUUM_PAGES", 20)
+    claims = [world.commit(content=b"x" * 50_000, eager=True)[1][0] for _ in range(40)]
+    for claim in claims[:20]:  # what comes behind them in the file moves to their place
+        world.record(claim)
+    full, _ = pages(world)
+    world.spool._writer._committer._store.empty_log()
+    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
+    log = world.folder / "queue-0.db-wal"
+    longest = 0
+    for _ in range(100):
+        world.clock.advance(0.05)
+        longest = max(longest, log.stat().st_size)
+    assert pages(world)[0] < full - 200
+    assert longest < 100 * 4120
+
+
+def test_who_is_never_idle_gives_back_the_space_of_a_longer_queue_all_the_same(
+    world: SqliteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SPARE_PAGES", 2)
+    monkeypatch.setattr(store_module, "VACUUM_PAGES", 40)
+    monkeypatch.setattr(writer_module, "QUIET", -1.0)
+    claims = [world.commit(content=b"x" * 50_000, eager=True)[1][0] for _ in range(20)]
+    for claim in claims:
+        world.record(claim)
+    full, free = pages(world)
+    assert free > full / 2
+    world.clock.pump([0.05] * 19)
+    assert pages(world) == (full, free), "not before a second is over"
+    world.clock.pump([0.05] * 3)
+    once = pages(world)[1]
+    assert free - 40 <= once < free, "one step"
+    world.clock.pump([0.5] * 40)
+    count, left = pages(world)
+    assert 2 < left <= count / 4, "what comes next takes these"
 
 
 def test_the_log_is_copied_before_it_is_long(world: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
