@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -29,4 +30,7 @@ def main() -> None:
     try:
         program(prog_name="mta")
     except OSError as error:  # standard output is a file on a full disk, say; click takes care of broken pipes
+        # What is left of the output would fail once more at the end, with a status of the interpreter's.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
         sys.exit(f"mta: {error.strerror}")

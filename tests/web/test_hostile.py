@@ -307,7 +307,8 @@ def _mail(port: int, kind: str, said: list[str]) -> str:
 def _show(port: int, papers: Papers, kind: str) -> str:
     """What the relay says to a client whose certificate has such a name."""
     text = NASTY[kind]
-    context = ssl.create_default_context(cafile=papers.authority)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # less strict than what Python 3.13 makes by default
+    context.load_verify_locations(papers.authority)
     context.check_hostname = False
     context.load_cert_chain(papers.issue(f"client-{kind}.pem", text))
     with smtplib.SMTP(HOST, port, "client.test", 20) as client:

@@ -104,6 +104,7 @@ class Outside:
 
     def _get(self, host: str, addresses: tuple[str, ...], url: str) -> tuple[Fetched, float | None]:
         context = ssl.create_default_context(cafile=self.trust)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as those do who send mail; Python has it from 3.13 on
         with (
             self._connected_to_one(addresses, self._https_port) as plain,
             context.wrap_socket(plain, server_hostname=host) as connection,
@@ -145,6 +146,10 @@ class Outside:
             end.start()
             try:
                 yield connection
+            except (OSError, http.client.HTTPException) as error:
+                if late.is_set():  # what is wrong with a connection that was cut off
+                    raise TimeoutError from error
+                raise
             finally:
                 end.cancel()
             if late.is_set():  # what was said until then looks whole
