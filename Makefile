@@ -40,7 +40,7 @@ lint: $(VENV)/.lint
 docs: setup
 	$(BIN)/python -m docs.generate
 
-# A package for Debian 12, in dist. CONSTRAINTS=FILE has the versions of what it brings.
+# A package for the Debian that is here (12 or 13), in dist. CONSTRAINTS=FILE has the versions of what it brings.
 deb: setup
 	$(BIN)/python debian/build.py $(if $(VERSION),--version $(VERSION)) $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 

@@ -1,7 +1,8 @@
 """Build: `make deb`, a Debian package of mta for the machine that builds it, with dpkg-deb and nothing else.
 
 What Debian has of Twisted is too old, so the package brings an environment of its own, below /usr/lib/mta: the program
-and what it needs, from wheels alone. The interpreter is Debian's; the compiler is not asked.
+and what it needs, from wheels alone. The interpreter is Debian's, so a package is for one release; the compiler is not
+asked.
 
     python debian/build.py [--version 0.2.0-1] [--constraints FILE] [--output FOLDER]
 
@@ -15,6 +16,7 @@ import configparser
 import gzip
 import hashlib
 import os
+import platform
 import re
 import shutil
 import stat
@@ -31,7 +33,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
-PYTHON: Final = "python3.11"  # of Debian 12
+PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"  # the release's own: `build` sees to it
 HOME: Final = "usr/lib/mta"
 PROGRAMS: Final = ("mta", "twistd")
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
@@ -75,6 +77,14 @@ def version_here() -> str:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     return f"{setup['metadata']['version']}-1"
+
+
+def release() -> str:
+    """The name of the Debian release that is here: bookworm, say."""
+    try:
+        return platform.freedesktop_os_release()["VERSION_CODENAME"]
+    except (OSError, KeyError):
+        return "unstable"
 
 
 def maintainer() -> str:
@@ -158,7 +168,7 @@ def install_documents(stage: Path, version: str, at: int, contents: Sequence[Mes
     pins = "".join(f"{one['Name']}=={one['Version']}\n" for one in contents if one["Name"] != "mta")
     write(doc / "constraints.txt", pins)
     entry = (
-        f"mta ({version}) bookworm; urgency=medium\n\n  * See /usr/share/doc/mta/changelog.gz.\n\n"
+        f"mta ({version}) {release()}; urgency=medium\n\n  * See /usr/share/doc/mta/changelog.gz.\n\n"
         f" -- {maintainer()}  {formatdate(at)}\n"
     )
     write(doc / "changelog.Debian.gz", zipped(entry.encode()))
@@ -261,8 +271,9 @@ def walk(folder: Path) -> Iterator[Path]:
 
 def build(version: str, constraints: Path | None, output: Path) -> Path:
     """Build the package; its file. Raises `CannotBuild`."""
-    if sys.version_info[:2] != (3, 11):
-        raise CannotBuild(f"Debian 12 has {PYTHON}, and this is {sys.version.split()[0]}; make it with PYTHON={PYTHON}")
+    debians = Path("/usr/bin/python3").resolve().name
+    if debians != PYTHON:
+        raise CannotBuild(f"Debian has {debians} here, and this is {PYTHON}; make it with PYTHON=/usr/bin/python3")
     at = epoch()
     with tempfile.TemporaryDirectory(prefix="mta-deb-") as folder:
         scratch = Path(folder)
@@ -283,7 +294,7 @@ def build(version: str, constraints: Path | None, output: Path) -> Path:
 
 def main() -> None:
     """From the command line."""
-    parser = argparse.ArgumentParser(description="Build a Debian package of mta, for Debian 12.")
+    parser = argparse.ArgumentParser(description="Build a Debian package of mta, for the release that is here.")
     parser.add_argument("--version", default=version_here(), help="its version (default: %(default)s)")
     parser.add_argument("--constraints", type=Path, help="versions of what it needs, as pip reads constraints")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="where to put it (default: dist)")

@@ -1,12 +1,15 @@
 """Building: the package, and Debian roots that it is tried in."""
 
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DEBIAN = ROOT / "debian"
+PYTHON = Path("/usr/bin/python3").resolve().name  # of the release, as python3.11
+RELEASE = platform.freedesktop_os_release()["VERSION_CODENAME"]
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 
 
@@ -36,10 +39,10 @@ def tool(name: str, package: str) -> str:
 
 
 def make_root(folder: Path, packages: str) -> Path:
-    """A Debian 12 with these packages, separated by commas, and nothing else."""
+    """A Debian with these packages, separated by commas, and nothing else. It is of the release that is here."""
     assert os.geteuid() == 0, "a root of one's own needs root"
     root = folder / "debian"
     sources = [SOURCES] if SOURCES.exists() else []
-    run(tool("mmdebstrap", "mmdebstrap"), "--variant=minbase", f"--include={packages}", "bookworm", root, *sources)
+    run(tool("mmdebstrap", "mmdebstrap"), "--variant=minbase", f"--include={packages}", RELEASE, root, *sources)
     folder.chmod(0o755)
     return root

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import DEBIAN, run
+from building import DEBIAN, PYTHON, run
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,6 @@ def upgrade(package: Path) -> Path:
     run("dpkg-deb", "--raw-extract", package, folder)
     control = folder / "DEBIAN" / "control"
     control.write_text(control.read_text().replace("Version: ", "Version: 1:"))
-    changed = folder / "usr/lib/mta/lib/python3.11/site-packages/mta/cli/__init__.py"
+    changed = folder / f"usr/lib/mta/lib/{PYTHON}/site-packages/mta/cli/__init__.py"
     changed.write_text(changed.read_text() + "\n# changed\n")
     return Path(run("dpkg-deb", "--build", "-Znone", "--root-owner-group", folder, package.parent).split("'")[3])

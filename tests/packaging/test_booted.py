@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import trustme
-from building import make_root, run, tool
+from building import PYTHON, make_root, run, tool
 
 HERE = Path(__file__).parent
 INSIDE = (
-    "python3,python3.11,debconf,systemd,systemd-sysv,init-system-helpers,libgcc-s1,ca-certificates,iproute2,hostname"
+    f"python3,{PYTHON},debconf,systemd,systemd-sysv,init-system-helpers,libgcc-s1,ca-certificates,iproute2,hostname"
 )
 CONFIGURATION = """\
 hostname: mail.example.org

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from building import DEBIAN, make_root, run, tool
+from building import DEBIAN, PYTHON, make_root, run, tool
 
-INSIDE = "python3,python3.11,debconf,systemd-standalone-sysusers,init-system-helpers,libgcc-s1,ca-certificates"
+INSIDE = f"python3,{PYTHON},debconf,systemd-standalone-sysusers,init-system-helpers,libgcc-s1,ca-certificates"
 
 
 @pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
@@ -101,7 +101,7 @@ def test_what_the_system_looks_for_is_at_its_place(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clean_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Debian 12 with what the package depends on, and nothing else."""
+    """A Debian with what the package depends on, and nothing else."""
     return make_root(tmp_path_factory.mktemp("root"), INSIDE)
 
 
@@ -223,7 +223,7 @@ def test_its_life_from_installation_to_purge(package: Path, upgrade: Path, clean
     owner = here.run("stat", "-c", "%U %G %a", "/var/lib/mta/spool").split()
     assert owner[:2] == ["mta", "mta"]
     assert not int(owner[2], 8) & 0o066
-    assert here.exists("usr/lib/mta/lib/python3.11/site-packages/twisted/plugins/dropin.cache")
+    assert here.exists(f"usr/lib/mta/lib/{PYTHON}/site-packages/twisted/plugins/dropin.cache")
     assert "no mistakes" in here.run("mta", "check")
     here.configure()
 
