@@ -1,36 +1,32 @@
 """Site: twisted.web's HTTP, with bounds on connections, on what a request may have, on the time that all takes."""
 
 import io
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
 from urllib.parse import unquote
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, HTTPFactory, Request
-from zope.interface import implementer
 
 from mta.maillog import Log
 from mta.net.threads import Threads
 from mta.web.application import SAFE, Application, unreadable
 from mta.web.exchange import Answer, Blocks, Call, Stream
+from mta.web.listening import Flow, Listener
 
 CONNECTIONS: Final = 100
 STREAMS: Final = 20
 IDLE: Final = 60.0  # seconds without a word, on a connection that is kept
 PATIENCE: Final = 60.0  # seconds for all of a request, from the end of the one before it
 TAKING: Final = 300.0  # seconds for a client to take an answer
-LISTENING: Final = 30.0  # seconds for which somebody who listens to a stream may take nothing
-HEARTBEAT: Final = 15.0  # seconds between two signs of life in a stream
 SLACK: Final = 4 << 20  # octets of content above what is allowed that are read, to be able to say so
 IN_MEMORY: Final = 1 << 18  # octets of content that are kept there, not in a file
-MOST_BEHIND: Final = 1 << 20  # octets of a stream that wait for a slow client
 
 _REASONS: Final = {400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 _logger = Logger()
@@ -271,7 +267,8 @@ class Asked(Request):
         flow = self._flow = Flow()
         self.registerProducer(flow, True)
         self.channel.within(None)
-        listener = _Listener(self, flow, lambda: self.site.application.admission.is_known(call))
+        may_listen = partial(self.site.application.admission.is_known, call)
+        listener = Listener(self.site.reactor, flow, self.write, self.channel.cut_off, may_listen)
         try:
             stream.begin(listener.send, listener.finish)
             listener.last(stream.lasts)
@@ -301,108 +298,6 @@ class Asked(Request):
     def finish(self) -> None:
         super().finish()
         self._kept.close()
-
-
-class _Listener:
-    """Sends events as long as the client takes them, and a sign of life when there are none."""
-
-    def __init__(self, request: Asked, flow: "Flow", may_listen: Callable[[], bool]) -> None:
-        """may_listen: is asked now and then: a session ends, and so may a token."""
-        self._may_listen = may_listen
-        self._request = request
-        self._flow = flow
-        self._reactor = request.site.reactor
-        self._behind: deque[bytes] = deque()
-        self._octets = 0
-        self._pause: IDelayedCall | None = None
-        self._end: IDelayedCall | None = None
-        self._is_over = False
-        flow.when_open = self._go_on
-        self._beat: IDelayedCall = self._reactor.callLater(0, self._sign)
-
-    def send(self, octets: bytes) -> None:
-        """Send, or keep until the client takes it; one who is too far behind is let go of, and comes again."""
-        if not self._flow.is_paused:
-            self._request.write(octets)
-            return
-        self._behind.append(octets)
-        self._octets += len(octets)
-        if self._octets > MOST_BEHIND:
-            self._request.channel.cut_off()
-        elif self._pause is None:
-            self._pause = self._reactor.callLater(LISTENING, self._request.channel.cut_off)
-
-    def last(self, seconds: float | None) -> None:
-        """End after so long. None: not for that."""
-        if seconds is not None:
-            self._end = self._reactor.callLater(seconds, self.finish)
-
-    def finish(self) -> None:
-        """There is nothing more to send: the stream ends when the client has taken what there was."""
-        self._is_over = True
-        if not self._behind:
-            self._flow.stopProducing()
-
-    def _go_on(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-        while self._behind and not self._flow.is_paused:
-            octets = self._behind.popleft()
-            self._octets -= len(octets)
-            self._request.write(octets)
-        if self._is_over:
-            self.finish()
-
-    def _sign(self) -> None:
-        if not self._may_listen():
-            self._request.channel.cut_off()
-            return
-        self.send(b": here\n\n")
-        self._beat = self._reactor.callLater(HEARTBEAT, self._sign)
-
-    def close(self) -> None:
-        """Stop."""
-        for call in (self._beat, self._pause, self._end):
-            if call is not None and call.active():
-                call.cancel()
-
-
-@implementer(IPushProducer)
-class Flow:
-    """Knows whether the client takes what is sent. over: fires when it never will again."""
-
-    def __init__(self) -> None:
-        self.is_paused = False
-        self.when_open: Callable[[], None] | None = None
-        self.over: Deferred[None] = Deferred()
-        self._waiting: Deferred[None] | None = None
-
-    def open(self) -> "Deferred[None]":
-        """Fires when more may be sent, or nothing can be any more."""
-        if not self.is_paused or self.over.called:
-            return succeed(None)
-        self._waiting = Deferred()
-        return self._waiting
-
-    def pauseProducing(self) -> None:
-        self.is_paused = True
-
-    def resumeProducing(self) -> None:
-        self.is_paused = False
-        self._wake()
-        if self.when_open is not None:
-            self.when_open()
-
-    def stopProducing(self) -> None:
-        if not self.over.called:
-            self.over.callback(None)
-        self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
 
 
 def _let_go(body: Any) -> None:

@@ -15,8 +15,8 @@ from mta.config.load import load
 from mta.net.threads import NoThreads
 from mta.web.console.errands import Errand
 from mta.web.console.watch import Watch
+from mta.web.listening import HEARTBEAT
 from mta.web.seams import NotDone
-from mta.web.site import HEARTBEAT
 
 
 class Relay(Running):

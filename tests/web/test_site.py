@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from web_ground import TOKEN, Web
 
 from mta.net.threads import NoThreads
-from mta.web import site
+from mta.web import listening, site
 from mta.web.events import Events
 from mta.web.events import routes as events_routes
 from mta.web.exchange import Answer, Call
@@ -239,7 +239,7 @@ def test_events_are_told_as_long_as_somebody_listens(house: House) -> None:
     house.take({"event": "delivered", "id": "later"})
     assert '"event": "skipped", "events": 402}' in transport.text()
     transport.clear()
-    house.web.clock.advance(site.HEARTBEAT)
+    house.web.clock.advance(listening.HEARTBEAT)
     assert transport.text().endswith(": here\n\n\r\n")
     protocol.connectionLost(None)
     assert house.take is None
@@ -284,7 +284,7 @@ def test_who_does_not_read_events_is_cut_off(house: House) -> None:
     transport.producer.pauseProducing()
     assert house.take is not None
     house.take({"event": "delivered"})
-    house.web.clock.advance(site.LISTENING - 1)
+    house.web.clock.advance(listening.LISTENING - 1)
     assert not transport.aborting
     house.web.clock.advance(2)
     assert transport.aborting
@@ -304,13 +304,13 @@ def test_who_may_not_ask_any_more_does_not_listen_either(house: House) -> None:
         (by_session, f"Cookie: mta_session={cookie}"),
     ):
         protocol.dataReceived(f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n{shown}\r\n\r\n".encode())
-    house.web.clock.advance(site.HEARTBEAT)
+    house.web.clock.advance(listening.HEARTBEAT)
     assert not by_token[1].aborting and not by_session[1].aborting
     house.web.admission.sessions.end(f"mta_session={cookie}")
-    house.web.clock.advance(site.HEARTBEAT)
+    house.web.clock.advance(listening.HEARTBEAT)
     assert not by_token[1].aborting and by_session[1].aborting
     house.web.file.write_text(TOKEN[::-1])
-    house.web.clock.advance(site.HEARTBEAT)
+    house.web.clock.advance(listening.HEARTBEAT)
     assert by_token[1].aborting
 
 
