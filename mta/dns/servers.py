@@ -13,6 +13,7 @@ import dns.message
 import dns.name
 import dns.nameserver
 import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.MX
 import dns.resolver
@@ -27,6 +28,11 @@ _MOST_ALIASES: Final = 8
 _LONGEST_WHY: Final = 200
 _UDP_PAYLOAD: Final = 1232  # what passes everywhere without fragments
 _ATTEMPTS: Final = 2.5
+
+# What an answer may hold is loaded now. Left alone, dnspython does so with the first record of each kind, and where the
+# program's files have been replaced since, or its user may not read them, takes addresses for something unknown.
+for _kind in ("A", "AAAA", "CNAME", "DNAME", "MX", "NS", "OPT", "PTR", "RRSIG", "SOA", "TLSA", "TXT"):
+    dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(_kind))
 
 
 class Failed(Exception):

@@ -23,6 +23,7 @@ from mta.net.measures import make_rows, rows
 from mta.net.systemd import Systemd
 from mta.net.tally import Tally, make_tally
 from mta.service import FAREWELL, GRACE, open_many_files, to_twisted
+from mta.spool.sqlite import SqliteSpool
 from mta.wiring.heartbeat import Heartbeat
 from mta.wiring.inward import unwanted_sockets
 from mta.wiring.reloading import Reloading
@@ -97,6 +98,7 @@ class Supervisor(MultiService):
     def privilegedStartService(self) -> None:
         """What may take root: ports below 1024, and as many open files as the system lets us have."""
         open_many_files()
+        SqliteSpool.prepare()
         self._hold()
         self._beget()
         super().privilegedStartService()

@@ -1,10 +1,13 @@
 """What one question to a real name server comes to."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dns import message, rrset
 from dns_server import DnsServer, serving
 
 from mta.dns.memory import Name
@@ -171,3 +174,35 @@ def test_name_servers(text: str, parsed: tuple[str, int]) -> None:
 def test_not_name_servers(text: str) -> None:
     with pytest.raises(ValueError, match="name server"):
         parse_nameserver(text)
+
+
+SHOWN = {
+    "A": "192.0.2.1",
+    "AAAA": "2001:db8::1",
+    "CNAME": "a.example.org.",
+    "DNAME": "example.net.",
+    "MX": "10 mx.example.org.",
+    "NS": "ns.example.org.",
+    "PTR": "a.example.org.",
+    "SOA": "ns.example.org. root.example.org. 1 2 3 4 5",
+    "TLSA": "3 1 0 ab",
+    "TXT": '"words"',
+}
+WITHOUT_FILES = """
+import sys
+import mta.dns.servers
+from dns import message
+sys.meta_path.clear()
+for one in message.from_wire(bytes.fromhex(sys.argv[1])).answer:
+    print(one[0])
+"""
+
+
+def test_records_are_read_where_the_programs_files_are_gone() -> None:
+    """As they are for a user who may not read them, and over an upgrade."""
+    answer = message.make_response(message.make_query("example.org", "MX", use_edns=0, payload=1232))
+    answer.answer = [rrset.from_text("example.org.", 60, "IN", kind, text) for kind, text in SHOWN.items()]
+    command = [sys.executable, "-c", WITHOUT_FILES, answer.to_wire().hex()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == list(SHOWN.values())
