@@ -54,6 +54,7 @@ def login_page(there_is_a_token: bool, next_path: str = "/", wrong: str = "") ->
     alert = f'<p role="alert">{escape(wrong)}</p>' if wrong else ""
     form = (
         f'{alert}<form method="post" action="/login"><label for="token">Token</label>'
+        '<input name="username" value="mta" autocomplete="username" hidden>'  # what keepers of passwords file it under
         '<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>'
         f'<input type="hidden" name="next" value="{escape(next_path)}"><button>Log in</button></form>'
         "<p>The token is in the file that admin.token_file names.</p>"
