@@ -10,6 +10,7 @@ WORKERS = 256
 CLI_WORKER = WORKERS - 1
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing to mistake when read aloud
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_LONGEST_ID = 13  # digits of 63 bits
 _DIGITS = {digit: value for value, digit in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
 
 
@@ -168,6 +169,8 @@ def format_queue_id(number: int) -> str:
 
 def parse_queue_id(text: str) -> int | None:
     """The number of a queue id; None for what is not one. Lower case and O, I, L for 0, 1, 1 are forgiven."""
+    if len(text) > _LONGEST_ID:
+        return None
     number = 0
     for digit in text.upper():
         value = _DIGITS.get(digit)

@@ -116,7 +116,8 @@ def _texts(choices: Choices) -> list[bytes]:
 def words(octets: bytes) -> None:
     """Queue ids, the Received field and lines of the log."""
     text = octets.decode(errors="replace")
-    number = parse_queue_id(text)
+    with stretch():
+        number = parse_queue_id(text)
     if number is not None:
         assert parse_queue_id(format_queue_id(number)) == number
     with stretch():
