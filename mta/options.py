@@ -26,6 +26,7 @@ from mta.net.poller import the_reactor
 from mta.net.systemd import Systemd, began_with
 from mta.service import Relay
 from mta.wiring.control import Control, own_version
+from mta.wiring.inward import check_certificates
 from mta.wiring.rehearsing import rehearse
 from mta.wiring.restarting import COULD, Program, Restarting, names_of
 from mta.wiring.trouble import CannotStart
@@ -145,6 +146,7 @@ def makeService(options: Options) -> IService:
     try:
         config = load(find(options.subOptions["config"], os.environ))
         check_files(config)
+        check_certificates(config)
         if options.rehearsal is not None:
             _rehearse(config, options.rehearsal, reactor)
         return _started(config, options, twistd, reactor, program)

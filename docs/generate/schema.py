@@ -29,6 +29,8 @@ KINDS: Final[Mapping[Any, Kind]] = {
     rules.duration_or_never: _text("a duration, or never", pattern=r"^([0-9]{1,9} ?[smhd]|never)$"),
     units.parse_size: {"type": ["string", "integer"], "title": "a size", "minimum": 0},
     units.parse_network: _text("a network"),
+    rules.relaying_network: _text("a network"),
+    rules.proxy_network: _text("a network"),
     rules.file: _text("the path of a file"),
     rules.spool: _text("the path of a folder"),
     rules.listener_address: _text(_ADDRESS),

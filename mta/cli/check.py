@@ -8,7 +8,7 @@ import click
 from mta.cli.common import NotDone, configured
 from mta.cli.opening import configuration
 from mta.config.dangers import dangers
-from mta.config.load import check_files
+from mta.config.load import check_files, problem_of_tls
 from mta.config.model import Config
 from mta.config.problems import MOST, ConfigError
 from mta.net.tls import ServerTls, TlsProblem
@@ -51,7 +51,7 @@ def _check_certificates(config: Config) -> Iterator[str]:
     for client_ca in dict.fromkeys(listener.client_ca for listener in config.listen if listener.tls != "none"):
         try:
             warnings = ServerTls(tls.certificate, tls.key, others, client_ca).warnings
-        except TlsProblem as problem:
-            raise NotDone(str(problem), prefix="") from None
+        except TlsProblem as error:
+            raise NotDone(str(problem_of_tls(config, error.file, error.why)), prefix="") from None
         yield from (warning for warning in warnings if warning not in seen)
         seen.update(warnings)

@@ -7,6 +7,7 @@ Only the composition root and the command line read configuration; everything el
 | `model`, `rules`, `units` | every key, its default and its meaning; what values must be; times, sizes and addresses |
 | `document`, `reading`, `load` | YAML, with its lines; files; the configuration, with those that it names |
 | `sources` | the texts that it was made from |
+| `fitting` | what does not fit together, though each value is right |
 | `problems` | what is wrong, in sentences |
 | `dangers`, `directory_dangers` | what is unwise |
 | `directory`, `accounts`, `accounts_text` | the files of local names and of logins; an account written into its file |

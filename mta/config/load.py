@@ -11,8 +11,9 @@ from mta.config import rules
 from mta.config.accounts import read_accounts
 from mta.config.directory import DirectoryFile, directory_in, directory_text
 from mta.config.document import Document, Key
+from mta.config.fitting import unfit
 from mta.config.model import Config
-from mta.config.problems import ConfigError, Problem, problems_of, refuse, second_keys
+from mta.config.problems import ConfigError, Problem, problem_at, problems_of, refuse, second_keys
 from mta.config.reading import mapping_in, read_password, read_text, read_token
 from mta.config.sources import Sources
 
@@ -53,7 +54,9 @@ def load_again(sources: Sources) -> Config:
     file = sources.file
     document = mapping_in(sources.text, file, "`key: value` on each line")
     if document.data is None:
-        raise ConfigError([Problem(file, 0, "", "is empty; it must at least name a spool")])
+        raise ConfigError(
+            [Problem(file, 1, "spool", "is missing, as everything else; the file is empty (got nothing)")]
+        )
     problems = second_keys(file, document)
     directory = DirectoryFile()
     try:
@@ -65,6 +68,7 @@ def load_again(sources: Sources) -> Config:
         config = Config.model_validate({"hostname": sources.own_name, **document.mapping}, context=context)
     except ValidationError as error:
         problems += problems_of(error, file, document, Config)
+    problems += [problem_at(file, document, key, text) for key, text in unfit(document)]
     refuse(problems, file)
     return config
 
@@ -74,14 +78,22 @@ def check_files(config: Config) -> None:
 
     Raises `ConfigError` with all mistakes.
     """
-    problems = [*_unreadable_passwords(config), *_unreadable_tokens(config)]
-    if config.accounts is not None and config.accounts.file is not None:
-        try:
-            read_accounts(config.accounts.file)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
+    problems = [*_unreadable_passwords(config), *_unreadable_tokens(config), *_wrong_accounts(config)]
+    refuse(problems, config.sources.file)
+
+
+def problem_of_tls(config: Config, file: Path, why: str) -> Problem:
+    """What is wrong with a file that listeners need for TLS, where the configuration names it."""
+    tls = config.tls
+    named: list[tuple[Key, Path | None]] = [(("tls", "certificate"), tls.certificate), (("tls", "key"), tls.key)]
+    for name, other in tls.names.items():
+        named += [
+            (("tls", "names", name, "certificate"), other.certificate),
+            (("tls", "names", name, "key"), other.key),
+        ]
+    named += [(("listen", number, "client_ca"), one.client_ca) for number, one in enumerate(config.listen)]
+    key = next((key for key, path in named if path == file), ("tls",))
+    return config.problem(key, f"{file}: {why}")
 
 
 def machine_name() -> str:
@@ -97,6 +109,21 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return True  # it cannot be told, so reading it will tell why
+
+
+def _wrong_accounts(config: Config) -> Iterator[Problem]:
+    file = config.accounts.file if config.accounts is not None else None
+    if file is None:
+        return
+    try:
+        read_accounts(file)
+    except ConfigError as error:
+        hint = "" if _is_there(file) else "; `mta account add` makes it"
+        for problem in error.problems:
+            if problem.line:
+                yield problem
+            else:  # the file as a whole
+                yield config.problem(("accounts",), f"{problem.file} {problem.text}{hint}")
 
 
 def _unreadable_passwords(config: Config) -> Iterator[Problem]:

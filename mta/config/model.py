@@ -4,7 +4,6 @@ The loader knows every key from the start. A value that needs a feature which is
 `only` behind its type; to make the feature available is to take that away.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -52,6 +51,10 @@ PositiveDuration = Annotated[float, PlainValidator(rules.positive_duration)]
 Size = Annotated[int, PlainValidator(parse_size)]
 Count = Annotated[StrictInt, Field(ge=1)]
 Networks = tuple[Annotated[Network, PlainValidator(parse_network)], ...]
+RelayNetworks = Annotated[
+    tuple[Annotated[Network, PlainValidator(rules.relaying_network)], ...], AfterValidator(rules.closed_relay)
+]
+Proxies = Annotated[tuple[Annotated[Network, PlainValidator(rules.proxy_network)], ...], AfterValidator(rules.proxies)]
 To = Annotated[Pattern, PlainValidator(rules.text(rules.recipient_pattern, 'a domain, an address or "*"'))]
 From = Annotated[Pattern, PlainValidator(rules.text(Pattern.parse, 'an address, a domain, "*@domain", "*" or "<>"'))]
 
@@ -113,12 +116,8 @@ class Listener(Section):
         description="Who learns something from VRFY and EXPN: nobody, clients that may relay, or all.",
     )
     etrn: Networks = Field(default=(), description="Networks that may ETRN, besides the clients that may relay.")
-    proxy_protocol: Annotated[Networks, AfterValidator(rules.proxies)] = Field(
-        default=(), description="Networks whose PROXY header is required and believed."
-    )
-    xclient: Annotated[Networks, AfterValidator(rules.proxies)] = Field(
-        default=(), description="Networks that may XCLIENT."
-    )
+    proxy_protocol: Proxies = Field(default=(), description="Networks whose PROXY header is required and believed.")
+    xclient: Proxies = Field(default=(), description="Networks that may XCLIENT.")
     legacy_tls: Annotated[StrictBool, only(False, lacking="TLS 1.0 and 1.1")] = Field(
         default=False, description="TLS 1.0 and 1.1 for old devices, on this listener alone."
     )
@@ -127,7 +126,7 @@ class Listener(Section):
 class Relay(Section):
     """Who may send where."""
 
-    networks: Annotated[Networks, AfterValidator(rules.closed_relay)] = Field(
+    networks: RelayNetworks = Field(
         default=(IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")), description="Clients here may send anywhere."
     )
     domains: tuple[Annotated[str, PlainValidator(rules.text(rules.relay_domain, "a domain"))], ...] = Field(
@@ -340,29 +339,6 @@ class Config(Section):
             self._sources = context["sources"]
             self._document = context["document"]
             self._directory = context["directory"]
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Config":
-        found = [*self._unfit_listeners(), *self._unfit_routes()]
-        if found:
-            raise Mistakes(found)
-        return self
-
-    def _unfit_listeners(self) -> Iterator[tuple[Key, str]]:
-        for number, listener in enumerate(self.listen):
-            if listener.auth != "none" and self.accounts is None:
-                text = "needs accounts, a file of those who may log in (`mta account` writes it)"
-                yield ("listen", number, "auth"), text
-            if self.tls.certificate is None and listener.tls in ("required", "implicit"):
-                yield ("listen", number, "tls"), "needs a certificate; name one in tls"
-            if self.tls.certificate is None and listener.client_ca is not None:
-                yield ("listen", number, "client_ca"), "needs TLS; name a certificate in tls"
-
-    def _unfit_routes(self) -> Iterator[tuple[Key, str]]:
-        for number, route in enumerate(self.routes):
-            if route.login is not None and route.login not in self.logins:
-                there = f"there are {', '.join(self.logins)}" if self.logins else "there is none"
-                yield ("routes", number, "login"), f"is not an entry of logins; {there}"
 
     def access(self) -> Access:
         """Who may send where."""

@@ -68,6 +68,10 @@ def problems_of(error: ValidationError, file: str, document: Document, model: ty
         match detail["type"]:
             case "default_factory_not_called":
                 continue  # made from another value, whose own error is in the list
+            case "too_short" if any(
+                len(inner["loc"]) > len(key) and inner["loc"][: len(key)] == key for inner in details
+            ):
+                continue  # its entries are wrong, which the list says of each
             case "extra_forbidden" | "literal_error" if number >= 2 * MOST:
                 yield Problem(file, document.line(key), key_path(key), "is not known here")
             case "extra_forbidden":
@@ -75,9 +79,9 @@ def problems_of(error: ValidationError, file: str, document: Document, model: ty
                 yield Problem(file, document.line(key), key_path(key), f"{text} (got {shown(got)})")
             case "value_error" if isinstance(cause := detail["ctx"]["error"], Mistakes):
                 for place, text in cause.found:
-                    yield _problem(file, document, (*key, *place), text)
+                    yield problem_at(file, document, (*key, *place), text)
             case _:
-                yield _problem(file, document, key, _sentence(detail))
+                yield problem_at(file, document, key, _sentence(detail))
 
 
 def refuse(problems: Iterable[Problem], file: str) -> None:
@@ -119,7 +123,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
-def _problem(file: str, document: Document, key: Key, text: str) -> Problem:
+def problem_at(file: str, document: Document, key: Key, text: str) -> Problem:
+    """What is wrong at a key, with what stands there."""
     try:
         got = shown(document.value(key))
     except LookupError:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from mta.config.document import Key
 from mta.config.problems import Mistakes, listed
-from mta.config.units import SocketAddress, parse_duration, parse_server, parse_socket_address
+from mta.config.units import SocketAddress, parse_duration, parse_network, parse_server, parse_socket_address
 from mta.policy.access import Network, too_wide
 from mta.policy.pattern import Kind, Pattern, parse_domain
 from mta.policy.routing import Hop
@@ -132,27 +132,43 @@ def relay_domain(value: str) -> str:
     return below + domain
 
 
+def relaying_network(value: object) -> Network:
+    """A network whose clients may send anywhere. It must not be the whole Internet, nor much of it."""
+    return _narrow(value, _ANYWHERE)
+
+
+def proxy_network(value: object) -> Network:
+    """A network that is believed when it says whom it speaks for, which may be a client that can send anywhere."""
+    return _narrow(value, _ANYBODY)
+
+
 def closed_relay(networks: tuple[Network, ...]) -> tuple[Network, ...]:
-    """Networks whose clients may send anywhere must not be the whole Internet, nor much of it."""
-    return _narrow(networks, "{} could send anywhere through it; name your own networks")
+    """Such networks together must not be much of the Internet either."""
+    return _narrow_together(networks, _ANYWHERE)
 
 
 def proxies(networks: tuple[Network, ...]) -> tuple[Network, ...]:
-    """Networks that are believed when they say whom they speak for, which may be a client that can send anywhere."""
-    return _narrow(networks, "{} could claim to be a client that may send anywhere; name the proxies themselves")
+    """As `closed_relay`."""
+    return _narrow_together(networks, _ANYBODY)
 
 
-def _narrow(networks: tuple[Network, ...], danger: str) -> tuple[Network, ...]:
-    reason = f"is an open relay: {danger}"
-    wide = [number for number, network in enumerate(networks) if too_wide([network])]
-    if wide:
-        found: list[tuple[Key, str]] = []
-        for number in wide:
-            whole = networks[number].prefixlen == 0
-            found.append(((number,), reason.format("the whole Internet" if whole else "much of the Internet")))
-        raise Mistakes(found)
+_ANYWHERE: Final = "is an open relay: {} could send anywhere through it; name your own networks"
+_ANYBODY: Final = "is an open relay: {} could claim to be a client that may send anywhere; name the proxies themselves"
+_EVERYBODY: Final = frozenset({"*", "all", "any", "everybody"})  # what a network is not, but clear enough
+
+
+def _narrow(value: object, danger: str) -> Network:
+    if isinstance(value, str) and value in _EVERYBODY:
+        raise ValueError(danger.format("the whole Internet"))
+    network = parse_network(value)
+    if too_wide([network]):
+        raise ValueError(danger.format("much of the Internet" if network.prefixlen else "the whole Internet"))
+    return network
+
+
+def _narrow_together(networks: tuple[Network, ...], danger: str) -> tuple[Network, ...]:
     if too_wide(networks):
-        raise Mistakes([((), reason.format("much of the Internet, all of these together,"))])
+        raise ValueError(danger.format("much of the Internet, all of these together,"))
     return networks
 
 
@@ -198,7 +214,12 @@ def positive_duration(value: object) -> float:
 
 def duration_or_never(value: object) -> float | None:
     """A duration in seconds; None for "never"."""
-    return None if value == "never" else positive_duration(value)
+    if value == "never":
+        return None
+    try:
+        return positive_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
 
 
 def workers(value: object) -> int | str:

@@ -23,7 +23,12 @@ _NAME_SHOWN = 100  # characters
 
 
 class TlsProblem(Exception):
-    """TLS cannot be had so. The text names the file and says what to do."""
+    """TLS cannot be had so. file: what is wrong with it. why: what that is, and what to do; the text has both."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(f"{file}: {why}")
+        self.file = file
+        self.why = why
 
 
 def load_certificates(file: Path) -> list[x509.Certificate]:
@@ -31,9 +36,7 @@ def load_certificates(file: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read(file, "the certificate"))
     except ValueError as error:
-        raise TlsProblem(
-            f"{file}: holds no certificate in PEM (-----BEGIN CERTIFICATE-----) that can be read"
-        ) from error
+        raise TlsProblem(file, "holds no certificate in PEM (-----BEGIN CERTIFICATE-----) that can be read") from error
 
 
 def load_key(file: Path) -> PrivateKey:
@@ -41,13 +44,11 @@ def load_key(file: Path) -> PrivateKey:
     try:
         key = load_pem_private_key(_read(file, "the private key"), None)
     except TypeError as error:
-        raise TlsProblem(f"{file}: the key has a passphrase; take that off: openssl pkey -in {file} -out …") from error
+        raise TlsProblem(file, f"the key has a passphrase; take that off: openssl pkey -in {file} -out …") from error
     except ValueError as error:
-        raise TlsProblem(
-            f"{file}: holds no private key in PEM (-----BEGIN PRIVATE KEY-----) that can be read"
-        ) from error
+        raise TlsProblem(file, "holds no private key in PEM (-----BEGIN PRIVATE KEY-----) that can be read") from error
     if not isinstance(key, PrivateKey):
-        raise TlsProblem(f"{file}: the key is of no kind that TLS is used with; make one for EC or RSA")
+        raise TlsProblem(file, "the key is of no kind that TLS is used with; make one for EC or RSA")
     return key
 
 
@@ -59,11 +60,9 @@ def check_key(certificate: Path, chain: Sequence[x509.Certificate], key: Path, p
     wanted = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     of_key = [one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == wanted for one in chain]
     if not any(of_key):
-        raise TlsProblem(f"{key}: is not the key of the certificate in {certificate}; put the two together that belong")
+        raise TlsProblem(key, f"is not the key of the certificate in {certificate}; put the two together that belong")
     if not of_key[0]:
-        raise TlsProblem(
-            f"{certificate}: the certificate of the key must be the first in the file, its authorities after"
-        )
+        raise TlsProblem(certificate, "the certificate of the key must be the first in the file, its authorities after")
 
 
 def why_not_for(certificate: x509.Certificate, host: str) -> str:
@@ -113,10 +112,10 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 def _read(file: Path, what: str) -> bytes:
     try:
         if file.is_fifo():  # to open one would wait for who writes into it
-            raise TlsProblem(f"{file}: is a named pipe; it must be a file that holds {what}, in PEM")
+            raise TlsProblem(file, f"is a named pipe; it must be a file that holds {what}, in PEM")
         return file.read_bytes()
     except FileNotFoundError:
-        raise TlsProblem(f"{file}: there is no such file; it must hold {what}, in PEM") from None
+        raise TlsProblem(file, f"there is no such file; it must hold {what}, in PEM") from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise TlsProblem(f"{file}: {why}; the user that runs this relay must be able to read it") from error
+        raise TlsProblem(file, f"{why}; the user that runs this relay must be able to read it") from error

@@ -137,7 +137,7 @@ class ServerTls:
             context.use_privatekey(identity.key)
             context.check_privatekey()
         except SSL.Error as error:
-            raise TlsProblem(f"{identity.file}: OpenSSL does not take it: {reason_of(error)}; get a new one") from error
+            raise TlsProblem(identity.file, f"OpenSSL does not take it: {reason_of(error)}; get a new one") from error
         if self._client_ca is not None:
             _trust(context, self._client_ca)
         # On each of them, since it may be asked a second time, after the choice (TLS 1.3's HelloRetryRequest).
@@ -261,4 +261,4 @@ def _trust(context: SSL.Context, authorities: Path) -> None:
         context.load_verify_locations(str(authorities))
         context.load_client_ca(str(authorities).encode())
     except SSL.Error as error:
-        raise TlsProblem(f"{authorities}: OpenSSL does not take it: {reason_of(error)}") from error
+        raise TlsProblem(authorities, f"OpenSSL does not take it: {reason_of(error)}") from error

@@ -11,6 +11,7 @@ from mta.smtp.reply import Reply
 
 _PORTS: Final = {Via.SMTP: 25, Via.SMTPS: 465, Via.LMTP: 24}
 _FORMS: Final = "mx, smtp://HOST[:PORT], smtps://…, lmtp://…, lmtp+unix:PATH, discard, or a refusal like 550 5.7.1 text"
+_WRITTEN: Final = {via: f"{via}://HOST" for via in _PORTS} | {Via.LMTP_UNIX: f"{Via.LMTP_UNIX}:PATH"}
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<name>[^:@/\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _REFUSAL = re.compile(
     r"(?P<code>[45][0-5][0-9])(?: (?P<enhanced>[245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: (?P<text>[!-~][ -~]{0,399}))?"
@@ -34,7 +35,7 @@ def parse_via(text: str) -> Hop | Reply:
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in _PORTS:
         near = get_close_matches(scheme.lower(), list(Via), n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        hint = f'; did you mean "{_WRITTEN.get(Via(near[0]), near[0])}"?' if near else ""
         raise ValueError(f"is not a way onward; there are {_FORMS}{hint}")
     return _parse_host(Via(scheme), rest.removesuffix("/"))
 

@@ -18,6 +18,7 @@ from mta.auth.authentication import Authentication
 from mta.auth.dovecot import Dovecot
 from mta.auth.passwords import AT_ONCE, LONGEST_LINE
 from mta.config.accounts import read_accounts
+from mta.config.load import problem_of_tls
 from mta.config.model import Config
 from mta.config.model import Listener as Entry
 from mta.config.problems import ConfigError
@@ -98,11 +99,20 @@ def make_inward(
         checks=lasting.checks,
     )
     door = DoorLimits(limits.connections, limits.connections_per_client)
-    return Inward(config, house, authentication, _certificates(config, before), door)
+    try:
+        certificates = _certificates(config, before)
+    except ConfigError as error:
+        raise CannotStart(str(error)) from error
+    return Inward(config, house, authentication, certificates, door)
+
+
+def check_certificates(config: Config) -> None:
+    """Raises `ConfigError` where what listeners are to show cannot be used."""
+    _certificates(config, None)
 
 
 def _certificates(config: Config, before: Inward | None) -> Certificates:
-    """What listeners show; empty where the configuration names no certificate. Raises `CannotStart`."""
+    """What listeners show; empty where the configuration names no certificate. Raises `ConfigError`."""
     tls = config.tls
     if tls.certificate is None or tls.key is None:
         return {}
@@ -112,8 +122,8 @@ def _certificates(config: Config, before: Inward | None) -> Certificates:
     for client_ca in sorted(wanted - certificates.keys(), key=str):
         try:
             certificates[client_ca] = ServerTls(tls.certificate, tls.key, others, client_ca)
-        except TlsProblem as problem:
-            raise CannotStart(str(problem)) from problem
+        except TlsProblem as error:
+            raise ConfigError([problem_of_tls(config, error.file, error.why)]) from error
     return {client_ca: one for client_ca, one in certificates.items() if client_ca in wanted}
 
 

@@ -31,15 +31,18 @@ def test_good_ones(ground: Ground) -> None:
     assert "no mistakes, no warnings" in ground.mta("check").stdout
 
 
-@pytest.mark.parametrize("name", ["cert.pem", "key.pem", "ca.pem"])
-def test_a_file_that_is_missing_or_empty(ground: Ground, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("cert.pem", "5: tls.certificate"), ("key.pem", "5: tls.key"), ("ca.pem", "4: listen[0].client_ca")],
+)
+def test_a_file_that_is_missing_or_empty(ground: Ground, name: str, where: str) -> None:
     _write(ground)
     file = ground.file.parent / name
     file.write_bytes(b"")
     checked = ground.mta("check", status=1)
-    assert (checked.stdout, checked.stderr.partition(": ")[0]) == ("", str(file))
+    assert (checked.stdout, checked.stderr.startswith(f"{ground.file}:{where}: {file}: ")) == ("", True)
     file.unlink()
-    assert f"{file}: there is no such file" in ground.mta("check", status=1).stderr
+    assert ground.mta("check", status=1).stderr.startswith(f"{ground.file}:{where}: {file}: there is no such file")
 
 
 def test_one_that_has_expired_is_a_warning_once(ground: Ground) -> None:

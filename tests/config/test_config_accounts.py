@@ -163,7 +163,10 @@ def test_files_are_read_when_the_relay_is_about_to_start(tmp_path: Path) -> None
     (tmp_path / "none").write_text("x")
     with pytest.raises(ConfigError) as error:
         check_files(load(path))
-    assert str(error.value) == f"{tmp_path}/accounts.yml: cannot be read: No such file or directory"
+    file = tmp_path / "accounts.yml"
+    assert str(error.value) == (
+        f"{path}:5: accounts: {file} cannot be read: No such file or directory; `mta account add` makes it"
+    )
     os.mkfifo(tmp_path / "accounts.yml")
     with pytest.raises(ConfigError, match="cannot be read: it is a named pipe"):
         check_files(load(path))

@@ -96,6 +96,13 @@ MISTAKES = {
         "retry: {give_up: never}",
         ['2: retry.give_up: is not a duration; durations are written 90s, 5m, 4h or 5d (got "never")'],
     ),
+    "waits that are none": (
+        "retry: {after: [5x, 7]}",
+        [
+            '2: retry.after[0]: is not a duration; durations are written 90s, 5m, 4h or 5d (got "5x")',
+            "2: retry.after[1]: lacks its unit; durations are written 90s, 5m, 4h or 5d (got 7)",
+        ],
+    ),
     "no waits": (
         "retry: {after: []}",
         ["2: retry.after: must not be empty (got [])"],
@@ -165,6 +172,22 @@ MISTAKES = {
             for number, network in ((1, "0.0.0.0/0"), (2, "::/0"), (3, "::ffff:0:0/96"))
         ],
     ),
+    "open relay by a word": (
+        'relay: {networks: ["*", any]}',
+        [
+            f"2: relay.networks[{number}]: is an open relay: the whole Internet could send anywhere through it;"
+            f' name your own networks (got "{word}")'
+            for number, word in ((0, "*"), (1, "any"))
+        ],
+    ),
+    "open relay beside another mistake": (
+        "relay:\n  networks:\n    - 0.0.0.0/0\n    - example.org",
+        [
+            "4: relay.networks[0]: is an open relay: the whole Internet could send anywhere through it;"
+            ' name your own networks (got "0.0.0.0/0")',
+            '5: relay.networks[1]: is not a network; one is written 192.0.2.0/24 or 2001:db8::/32 (got "example.org")',
+        ],
+    ),
     "open relay by halves": (
         "relay: {networks: [0.0.0.0/1, 128.0.0.0/1]}",
         [
@@ -227,7 +250,7 @@ MISTAKES = {
         '  - {to: "*", via: 550 4.7.1 no}\n  - {to: "*", via: 250 yes}\n  - {to: "*", via: 550}',
         [
             "3: routes[0].via: is not a way onward; there are mx, smtp://HOST[:PORT], smtps://…, lmtp://…,"
-            ' lmtp+unix:PATH, discard, or a refusal like 550 5.7.1 text; did you mean "smtp"? (got "smpt://a.example")',
+            ' lmtp+unix:PATH, discard, or a refusal like 550 5.7.1 text; did you mean "smtp://HOST"? (got "smpt://a.example")',
             "4: routes[1].via: must be smtp://HOST or smtp://HOST:PORT; an IPv6 address stands in brackets:"
             ' smtp://[::1] (got "smtp://::1")',
             "5: routes[2].via: must not hold a user or password; those belong into an entry of logins"
@@ -263,7 +286,23 @@ MISTAKES = {
             '2: histroy: is not a key here; did you mean "history"? (got "histroy")',
             '4: limits.recipients: must be a whole number (got "x")',
             '5: hostname: is not a domain (got "-")',
-            '6: retry.warn: is not a duration; durations are written 90s, 5m, 4h or 5d (got "soon")',
+            '6: retry.warn: is not a duration; durations are written 90s, 5m, 4h or 5d, or never (got "soon")',
+        ],
+    ),
+    "what does not fit together, beside what is wrong by itself": (
+        "history: 7\n"
+        "listen:\n"
+        "  - {address: 127.0.0.1:25, auth: offered}\n"
+        "  - {address: 127.0.0.1:465, tls: implicit, client_ca: ca.pem}\n"
+        "routes:\n"
+        '  - {to: "*", via: smtp://a.example, login: nobody}',
+        [
+            "2: history: lacks its unit; durations are written 90s, 5m, 4h or 5d (got 7)",
+            "4: listen[0].auth: needs accounts, a file of those who may log in (`mta account` writes it)"
+            ' (got "offered")',
+            '5: listen[1].tls: needs a certificate; name one in tls (got "implicit")',
+            '5: listen[1].client_ca: needs TLS; name a certificate in tls (got "ca.pem")',
+            '7: routes[0].login: is not an entry of logins; there is none (got "nobody")',
         ],
     ),
     "control characters do not reach the terminal": (
@@ -376,8 +415,11 @@ def test_secret_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:
 
 # What a file must be before its keys matter, and what is said when it is not.
 FILES = {
-    "empty": (b"", ": is empty; it must at least name a spool"),
-    "comments alone": (b"# spool: spool\n", ": is empty; it must at least name a spool"),
+    "empty": (b"", ":1: spool: is missing, as everything else; the file is empty (got nothing)"),
+    "comments alone": (
+        b"# spool: spool\n",
+        ":1: spool: is missing, as everything else; the file is empty (got nothing)",
+    ),
     "a list": (b"\n- spool\n", ":2: must hold a mapping, a `key: value` on each line"),
     "a text": (b"spool\n", ":1: must hold a mapping, a `key: value` on each line"),
     "not UTF-8": (b"spool: s\nhostname: m\xfcller\n", ":2: is not UTF-8 text"),

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -83,6 +84,21 @@ def test_a_socket_that_cannot_be_made_is_named(make_relay: StartRelay, way: str,
         assert start.wait(within=20) == 1
         assert f"cannot listen on unix:{tmp_path}/nowhere/{'x' * 30}: No such file or directory\n" in start.output
         assert "Traceback" not in start.output
+    finally:
+        start.forget()
+
+
+def test_a_certificate_that_is_not_there_is_a_mistake_of_the_configuration(
+    make_relay: StartRelay, tmp_path: Path
+) -> None:
+    relay = make_relay(listen=[{"address": "127.0.0.1:0"}], tls={"certificate": "gone.pem", "key": "gone.key"})
+    start = Process("relay-uncertified", twistd("-n", "mta", "start", "--config", relay.configuration), tmp_path)
+    start.start()
+    try:
+        assert start.wait(within=20) == 1
+        [told] = start.output.splitlines()
+        where = f"{relay.configuration}:[1-9][0-9]*: tls.certificate: {relay.folder}/gone.pem: there is no such file; "
+        assert re.match(where, told), told
     finally:
         start.forget()
 

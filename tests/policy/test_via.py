@@ -48,7 +48,9 @@ def test_what_leads_nowhere(written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "hint"),
     [
-        ("smpt://a.example", 'did you mean "smtp"?'),
+        ("smpt://a.example", 'did you mean "smtp://HOST"?'),
+        ("smtp", 'did you mean "smtp://HOST"?'),
+        ("lmtp+unix", r'did you mean "lmtp\+unix:PATH"?'),
         ("discrad", 'did you mean "discard"?'),
         ("smtp://2001:db8::1", r"in brackets: smtp://\[2001:db8::1\]"),
         ("550 4.7.1 x", "does not begin with 5"),
