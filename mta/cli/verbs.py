@@ -19,6 +19,7 @@ from mta.spool.desk import Desk
 from mta.spool.matching import EVERYTHING, Selection
 
 MOST_COUNTED: Final = 10_000  # messages; that there are more is said without counting them
+_LONGEST_ANSWER: Final = 80  # characters
 
 
 class Meant(NamedTuple):
@@ -144,11 +145,19 @@ def _meant(desk: Desk, selection: Selection) -> Meant:
 
 
 def _ask(question: str, yes: bool) -> None:
+    """Go on after a yes: --yes, or an answer from the terminal or from what another program writes."""
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise click.UsageError("This asks first, and nobody is there to answer; --yes answers for you.")
-    if not click.confirm(question, err=True):
+    if sys.stdin is not None and sys.stdin.isatty():
+        is_sure = click.confirm(question, err=True)
+    else:
+        click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        answer = sys.stdin.readline(_LONGEST_ANSWER) if sys.stdin is not None else ""
+        click.echo(err=True)
+        if not answer:
+            raise click.UsageError("This asks first, and nobody is there to answer; --yes answers for you.")
+        is_sure = answer.strip().lower() in ("y", "yes")
+    if not is_sure:
         raise NotDone("nothing was done")
 
 

@@ -147,10 +147,22 @@ def test_what_is_there_is_done_and_what_is_not_is_named(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("verb", ["bounce", "drop"])
-def test_without_a_terminal_it_takes_yes(ground: Ground, verb: str) -> None:
+def test_without_a_terminal_and_without_an_answer_it_takes_yes(ground: Ground, verb: str) -> None:
     ground.add("bob@there.test")
-    assert "--yes" in ground.mta(verb, "--all", status=2, typed="y\n").stderr
+    assert "--yes" in ground.mta(verb, "--all", status=2).stderr
     assert recipients(ground) == {"bob@there.test": "ready"}
+
+
+@pytest.mark.parametrize("verb", ["bounce", "drop"])
+def test_the_answer_may_come_from_a_program(ground: Ground, verb: str) -> None:
+    ground.add("bob@there.test")
+    for answer in ("n\n", "\n", "CR7D5JBM8M80\ny\n"):
+        asked = ground.mta(verb, "--all", status=1, typed=answer)
+        assert "1 recipient of 1 message" in asked.stderr
+        assert asked.stderr.endswith("mta: nothing was done\n")
+        assert recipients(ground) == {"bob@there.test": "ready"}
+    assert "1 recipient of 1 message\n" in ground.mta(verb, "--all", typed="y\n").stdout
+    assert "bob@there.test" not in recipients(ground)
 
 
 @pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, 3), (b"\n", 1, 3), (b"\x03", 1, 3), (b"y\n", 0, 0)])
