@@ -29,7 +29,7 @@ from mta.smtp.asking import NO_WISHES, Mail, Wishes
 from mta.smtp.batch import batch
 from mta.smtp.client import Ending, How, Stage
 from mta.smtp.steps import OwnReply
-from mta.spool.drop import leave, user_name
+from mta.spool.drop import leave, prepare_before, user_name
 
 NAMES: Final = frozenset({"sendmail", "mailq", "newaliases"})
 IN_MEMORY: Final = 1024 * 1024  # octets of a message; what is longer goes to a temporary file
@@ -190,6 +190,8 @@ def _leave(mail: Mail, late: list[str], where: Whereabouts, said: list[str], ver
     folder = next(filter(_is_folder, where.drops), where.drops[0])
     wishes = mail.wishes
     try:
+        if where.file is not None and not _is_folder(folder):
+            prepare_before(where.spools[0])
         for start in range(0, len(late), RECIPIENTS_LIMIT):
             some = late[start : start + RECIPIENTS_LIMIT]
             notifications = list(wishes.notifications)[: len(some)]
@@ -261,6 +263,8 @@ def _list(asked: Words) -> int:
 def _is_ours(spool: Path) -> bool:
     try:
         return os.geteuid() in (0, spool.stat().st_uid)
+    except FileNotFoundError:
+        return True  # and empty
     except OSError:
         return False
 

@@ -160,6 +160,19 @@ class DropFolder:
         return f"moved to {self._aside}"
 
 
+def prepare_before(spool: Path) -> None:
+    """Make the folder of a relay that has never run, as it would, for the user who is to run it.
+
+    That is who owns the spool, or the folder that it is to be in. For others, root among them, whose folder the relay
+    might not be able to use, nothing is done. Raises `OSError`.
+    """
+    above = spool
+    while not above.exists():
+        above = above.parent
+    if above.stat().st_uid == os.geteuid():
+        DropFolder(spool).prepare()
+
+
 def leave(folder: Path, blocks: Iterable[bytes]) -> None:
     """Leave a batch in the folder, as any user may: on stable storage when this returns. Raises `OSError`."""
     relay = folder.stat().st_uid

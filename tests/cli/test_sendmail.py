@@ -276,6 +276,35 @@ def test_with_neither_the_caller_is_told(ground: Ground, spoil: Callable[[Path],
     assert f"nor can it be left in {ground.drop}" in said
 
 
+@pytest.mark.parametrize("missing", ["drop", "spool"])
+def test_before_a_relay_has_ever_run_its_user_can_leave_mail(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    spool = ground.drop.parent
+    ground.drop.rmdir()
+    if missing == "spool":
+        spool.rmdir()
+    where = Whereabouts("relay.test", ground.places, (spool,), spool.parent / "mta.yml")
+    monkeypatch.setattr(sendmail, "find_relay", lambda *_: where)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    ground.send("c@d.test", status=os.EX_CANTCREAT)
+    assert not ground.drop.exists()
+    monkeypatch.setattr(os, "geteuid", os.getuid)
+    assert ground.send("c@d.test") == ""
+    assert len(ground.left) == 1
+    assert oct(ground.drop.stat().st_mode) == "0o41733"
+    assert spool.stat().st_mode & 0o011 == 0o011
+
+
+def test_a_queue_that_is_not_there_yet_is_empty(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mta.yml"
+    file.write_text("spool: nowhere\n")
+    monkeypatch.setattr(sendmail, "find_relay", lambda *_: Whereabouts("relay.test", (), (tmp_path / "nowhere",), file))
+    assert ground.send("-bp") == "0 messages for 0 recipients, 0 octets\n"
+
+
 def test_a_spool_that_lets_nobody_pass_is_told_like_that(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     stat = Path.stat
 
