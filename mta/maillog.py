@@ -194,23 +194,30 @@ class MailLog:
         """Are they hashed, as things stand?"""
         return self._hash
 
+    @property
+    def is_json(self) -> bool:
+        """Is it JSON that is written, as things stand?"""
+        return self._json
+
 
 @implementer(ILogObserver)
 class Observer:
-    """Twisted's own log events, as lines of the same log. Failures keep their traceback, indented under the line.
+    """Twisted's own log events, as lines of the same log. Failures keep their traceback, indented under the line, or in
+    the same JSON object.
 
-    addresses: as for `MailLog`; of what else there may be in the message of an exception nothing is known.
+    style, addresses: as for `MailLog`; of what else there may be in the message of an exception nothing is known.
     """
 
     _QUIET = ("Starting factory", "Stopping factory")
 
-    def __init__(self, sink: Sink, addresses: str = "full") -> None:
+    def __init__(self, sink: Sink, style: str = "text", addresses: str = "full") -> None:
         self._sink = sink
+        self._json = style == "json"
         self._hash = addresses == "hashed"
         self._like: MailLog | None = None
 
     def follow(self, log: MailLog) -> "Observer":
-        """Hide addresses from now on when this log does, which may change its ways. Returns itself."""
+        """Write from now on as this log does, which may change its ways. Returns itself."""
         self._like = log
         return self
 
@@ -222,5 +229,9 @@ class Observer:
         if text.startswith(self._QUIET) and level <= LogLevel.info:
             return
         name = level.name if level is not None else "info"
+        at = timestamp(event.get("log_time", 0.0))
+        if self._json if self._like is None else self._like.is_json:
+            self._sink(json.dumps({"time": at, "id": _NO_ID, "event": name, "text": text}))
+            return
         indented = text.replace("\n", "\n    ")
-        self._sink(f"{timestamp(event.get('log_time', 0.0))} {_NO_ID} {name} {indented}")
+        self._sink(f"{at} {_NO_ID} {name} {indented}")

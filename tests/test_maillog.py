@@ -100,6 +100,26 @@ def test_failures_keep_their_traceback() -> None:
     assert "ValueError: broken" in lines[0]
 
 
+def test_what_twisted_says_is_json_where_the_log_is() -> None:
+    lines: list[str] = []
+    _, mail_log = lines_of("json")
+    for observer in (Observer(lines.append, "json"), Observer(lines.append).follow(mail_log)):
+        log = Logger(observer=observer)
+        log.info("listening")
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            log.failure("something bad")
+    told = [json.loads(line) for line in lines]
+    for said, failed in zip(told[::2], told[1::2], strict=True):
+        assert said == {"time": said["time"], "id": "-", "event": "info", "text": "listening"}
+        assert failed["event"] == "critical"
+        assert failed["text"].startswith("something bad\nTraceback ")
+    mail_log.write_as("text", "full")
+    log.info("listening")
+    assert lines[-1].endswith(" - info listening")
+
+
 def test_what_twisted_says_of_its_factories_is_left_out() -> None:
     lines: list[str] = []
     log = Logger(observer=Observer(lines.append))
@@ -211,7 +231,7 @@ def test_no_local_part_is_left_in_a_hashed_line(style: str, fields: dict[str, An
 
 def test_what_twisted_says_is_hashed_too() -> None:
     lines: list[str] = []
-    log = Logger(observer=Observer(lines.append, "hashed"))
+    log = Logger(observer=Observer(lines.append, addresses="hashed"))
     try:
         raise ValueError("nothing is known of alice@example.org")
     except ValueError:

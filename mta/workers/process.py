@@ -56,7 +56,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     os.close(written)
     reactor = the_reactor()
     sink = LineWriter(reactor)
-    observer = Observer(sink, orders.config.log.addresses)
+    observer = Observer(sink, orders.config.log.format, orders.config.log.addresses)
     globalLogBeginner.beginLoggingTo([observer])
     tally = Tally(counts, number, orders.workers)
     tally.clear()
