@@ -132,7 +132,7 @@ def next_step(
 
     A delivery that has reached its end gets its last try in spite of a pause, unless the destination failed in the
     last minute, and after the message had arrived: however many messages expire for a dead host, it sees one try a
-    minute for all of them.
+    minute for all of them. (Where waits are shorter than a minute, it is the last of them that counts.)
     """
     if wish == "bounce":
         return Step.BOUNCE
@@ -141,7 +141,8 @@ def next_step(
     if expired(policy, received, now):
         if full and not paused:
             return Step.WAIT
-        fresh = refused_at is not None and received < refused_at and 0 <= now - refused_at < FINDING_HOLDS
+        holds = min(FINDING_HOLDS, policy.after[-1])
+        fresh = refused_at is not None and received < refused_at and 0 <= now - refused_at < holds
         return Step.EXPIRE if paused and fresh else Step.TRY
     if not paused and not full and due <= now:
         return Step.TRY

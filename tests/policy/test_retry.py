@@ -194,10 +194,17 @@ def test_what_to_do_with_a_delivery(age: float, circumstances: dict[str, object]
 
 
 def test_a_destination_that_failed_before_the_message_came_has_not_failed_for_it() -> None:
-    policy = RetryPolicy((1.0,), None, 10.0)
+    policy = RetryPolicy((60.0,), None, 10.0)
     now = RECEIVED + 10
     for refused_at, step in ((RECEIVED - 1, Step.TRY), (RECEIVED, Step.TRY), (RECEIVED + 1, Step.EXPIRE)):
         assert next_step(policy, RECEIVED, False, now, now, paused=True, refused_at=refused_at) is step
+
+
+def test_where_waits_are_short_a_failure_counts_for_no_longer_than_one() -> None:
+    policy = RetryPolicy((5.0, 2.0), None, 10.0)
+    now = RECEIVED + 10
+    for ago, step in ((0.0, Step.EXPIRE), (1.9, Step.EXPIRE), (2.0, Step.TRY), (9.0, Step.TRY)):
+        assert next_step(policy, RECEIVED, False, now, now, paused=True, refused_at=now - ago) is step
 
 
 def test_all_tries_to_the_end() -> None:
