@@ -86,7 +86,7 @@ def queue(
     listed = f"; {len(messages):,} listed (--limit)" if limit and len(messages) == limit < totals.messages else ""
     click.echo(f"{totals_in_words(totals)}{listed}")
     for line in alarms(held):
-        click.echo(line)
+        click.echo(line, err=True)  # whoever reads what is listed can count on the totals being the last of it
 
 
 def totals_in_words(totals: Totals) -> str:

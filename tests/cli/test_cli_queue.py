@@ -162,13 +162,16 @@ def test_what_is_held_for_a_fault_of_ours_is_an_alarm(ground: Ground) -> None:
     for number in range(3):
         ground.defer(ground.add(f"bob{number}@there.test"), login, state="held")
     ground.mta("hold", ground.add("carol@else.test"))
-    *_, totals, alarm = ground.mta("queue").stdout.splitlines()
+    told = ground.mta("queue")
+    totals = told.stdout.splitlines()[-1]
     assert "4 held" in totals
-    assert alarm == f"held: 3 recipients for there.test: {login}; correct it, then: mta release --to there.test"
-    assert ground.mta("queue", "--limit", "0").stdout.splitlines() == [totals, alarm]
+    alarm = f"held: 3 recipients for there.test: {login}; correct it, then: mta release --to there.test"
+    assert told.stderr.splitlines() == [alarm]
+    told = ground.mta("queue", "--limit", "0")
+    assert (told.stdout.splitlines(), told.stderr.splitlines()) == ([totals], [alarm]), "the totals alone, and aloud"
     assert set(listed(ground)) == {"messages", "totals"}, "the form that programs know"
     ground.mta("release", "--to", "there.test")
-    assert "held: " not in ground.mta("queue").stdout
+    assert ground.mta("queue").stderr == ""
 
 
 def test_an_alarm_names_what_a_shell_can_take_and_only_so_many(ground: Ground) -> None:
@@ -178,14 +181,14 @@ def test_an_alarm_names_what_a_shell_can_take_and_only_so_many(ground: Ground) -
         ground.store.db.execute(
             "UPDATE delivery SET destination = 'smtp://s.test:587?login=a&tls=verify' WHERE destination = 'd0.test'"
         )
-    lines = [line for line in ground.mta("queue", "--limit", "0").stdout.splitlines() if line.startswith("held: ")]
+    lines = ground.mta("queue", "--limit", "0").stderr.splitlines()
     assert len(lines) == 6
     assert lines[4].endswith("; correct it, then: mta release --to d5.test")
     assert lines[5] == "held: for 2 other destinations, too: --state held"
     assert "\x1b" not in "".join(lines)
     for number in range(1, 7):
         ground.mta("release", "--to", f"d{number}.test")
-    [line] = [line for line in ground.mta("queue").stdout.splitlines() if line.startswith("held: ")]
+    [line] = ground.mta("queue").stderr.splitlines()
     assert line.endswith("mta release --to 'smtp://s.test:587?login=a&tls=verify'")
 
 
