@@ -60,10 +60,16 @@ XCLIENT = Extension("XCLIENT", "NAME ADDR PORT PROTO HELO LOGIN")
 
 
 def auth(mechanisms: Iterable[str], old_form: bool = False) -> tuple[Extension, ...]:
-    """AUTH (RFC 4954 3), with the line that clients older than the standard look for where it is wanted."""
-    names = " ".join(mechanisms)
-    announced = Extension("AUTH", names, mail={"AUTH": parameters.auth})
-    return (announced, Extension(f"AUTH={names}")) if old_form else (announced,)
+    """AUTH (RFC 4954 3), with the line that clients older than the standard look for where it is wanted.
+
+    LOGIN is the first on that line, as some of them look for the text "AUTH=LOGIN".
+    """
+    known = list(mechanisms)
+    announced = Extension("AUTH", " ".join(known), mail={"AUTH": parameters.auth})
+    if not old_form:
+        return (announced,)
+    old = " ".join(sorted(known, key=lambda mechanism: mechanism != "LOGIN"))
+    return announced, Extension(f"AUTH={old}")
 
 
 def limits(recipients: int) -> Extension:
