@@ -210,6 +210,12 @@ def _about_logins(config: Config) -> Iterator[Problem]:
                 "lets clients at public addresses log in over plain text, which can be read on the way; name only "
                 "networks of your own",
             )
+        elif listener.auth != "none" and not all(network.is_loopback for network in listener.plaintext_auth):
+            yield config.problem(
+                ("listen", number, "plaintext_auth"),
+                "lets clients log in over plain text, which others in their network can read on the way; name only "
+                "devices that know no TLS",
+            )
         if listener.auth != "none" and config.tls.certificate is None and not listener.plaintext_auth:
             yield config.problem(
                 ("listen", number, "auth"),

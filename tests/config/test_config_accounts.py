@@ -181,7 +181,9 @@ def test_dangers(tmp_path: Path) -> None:
         "logins: {a: {user: u, password_file: pass}}\naccounts: accounts.yml\nlisten:\n"
         "  - {address: '127.0.0.1:25', auth: offered}\n"
         "  - {address: '127.0.0.1:26', auth: offered, plaintext_auth: [10.0.0.0/8]}\n"
-        "  - {address: '127.0.0.1:27', auth: offered, plaintext_auth: [11.0.0.0/8]}"
+        "  - {address: '127.0.0.1:27', auth: offered, plaintext_auth: [11.0.0.0/8]}\n"
+        "  - {address: '127.0.0.1:28', auth: offered, plaintext_auth: [127.0.0.0/8, '::1/128']}\n"
+        "  - {address: '127.0.0.1:29', plaintext_auth: [10.0.0.0/8]}"
     )
     path = configured(tmp_path, text)
     secrets = [tmp_path / "pass", tmp_path / "accounts.yml"]
@@ -190,6 +192,7 @@ def test_dangers(tmp_path: Path) -> None:
         one.chmod(0o640)
     about_listeners = [
         f"{path}:7: listen[0].auth: is not encrypted, so PLAIN and LOGIN are not offered",
+        f"{path}:8: listen[1].plaintext_auth: lets clients log in over plain text, which others in their network can",
         f"{path}:9: listen[2].plaintext_auth: lets clients at public addresses log in over plain text",
     ]
     said = [str(problem) for problem in dangers(load(path))]
