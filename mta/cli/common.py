@@ -70,7 +70,7 @@ configured = click.option(
     "-c",
     "config_file",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),
     help="The configuration; else $MTA_CONFIG, etc/mta.yml, /etc/mta/mta.yml.",
 )
 with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -28,13 +28,18 @@ HEADER: Final = ("ID", "SENDER", "RECIPIENT", "TRIES", "NEXT", "WARNED", "END")
 @click.command()
 @click.argument("number", metavar="[ID]", required=False, type=QueueId())
 @click.option(
-    "--config", "-c", "new_file", metavar="FILE", type=click.Path(), help="A new configuration to try on the queue."
+    "--config",
+    "-c",
+    "new_file",
+    metavar="FILE",
+    type=click.Path(readable=False),
+    help="A new configuration to try on the queue.",
 )
 @click.option(
     "--old",
     "old_file",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),
     help="The configuration in force; else $MTA_CONFIG, etc/mta.yml, /etc/mta/mta.yml.",
 )
 @click.option(

@@ -1,10 +1,13 @@
 """`mta check`: mistakes, dangers, and the exit status."""
 
+import errno
+import os
 import resource
 
 import pytest
 from cli_ground import Ground
 
+from mta.config import reading
 from mta.config.dangers import dangers
 from mta.config.load import load
 
@@ -54,6 +57,17 @@ def test_every_mistake_is_told_and_nothing_else(ground: Ground) -> None:
     assert checked.stdout == ""
     assert [line.split(" ")[0] for line in checked.stderr.splitlines()] == [f"{ground.file}:{n}:" for n in (2, 3, 4)]
     assert "did you mean" in checked.stderr
+
+
+def test_a_file_that_may_not_be_read(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(reading, "_octets", denied)
+    for command in ("check", "queue", "forecast"):
+        said = ground.mta(command, status=1).stderr
+        assert said.splitlines()[-1] == f"{ground.file}: cannot be read: Permission denied"
 
 
 def test_a_file_that_is_not_there(ground: Ground) -> None:
