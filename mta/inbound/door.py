@@ -47,8 +47,8 @@ class Session(Shape):
     def overdue(self) -> None:
         """The deadline has passed."""
 
-    def cut_off(self) -> None:
-        """Close at once, whatever is under way."""
+    def cut_off(self, reply: Reply) -> None:
+        """Close, whatever is under way; with a last word where nothing is that it could be taken for an answer to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,10 @@ class Doorkeeper:
             late.overdue()
 
     def close(self, grace: float) -> Deferred[None]:
-        """Let nobody in any more, and those who are in a transaction end it, within `grace` seconds."""
+        """Let nobody in any more, and those who are in a transaction end it, within `grace` seconds.
+
+        Who has not ended it then is told (RFC 5321 3.8), and has a moment to take that.
+        """
         self.open = False
         for session in list(self._sessions):
             if session.in_transaction:
@@ -193,7 +196,7 @@ class Doorkeeper:
 
     def _cut_off(self) -> None:
         for session in list(self._sessions):
-            session.cut_off()
+            session.cut_off(replies.shutting_down(self.hostname))
 
 
 class _Refusal(Protocol):

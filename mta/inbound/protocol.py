@@ -281,9 +281,14 @@ class InboundProtocol(Protocol):
             late = replies.content_timeout if self._session.content_has_begun else replies.command_timeout
             self.dismiss(late(self._door.hostname))
 
-    def cut_off(self) -> None:
-        """Close at once, whatever is under way."""
-        self.transport.abortConnection()
+    def cut_off(self, reply: Reply) -> None:
+        """Close, whatever is under way, with a last word: but for a client that waits for us, who could take it to mean
+        that a message is not kept which perhaps is.
+        """
+        if self._waiting:
+            self.transport.abortConnection()
+        else:
+            self.dismiss(reply)
 
     def readConnectionLost(self) -> None:
         """The client has sent its last octet, and may wait for its replies yet (TCP's half-closed connection).

@@ -487,9 +487,25 @@ def test_going_down_lets_a_transaction_end_and_tells_the_others() -> None:
     assert closed == []
     assert place.connect().heard().startswith("421 4.3.2 ")
     place.clock.advance(10)
-    assert waiting.wire.aborted
+    assert waiting.heard().startswith("421 4.3.2 ")
+    assert waiting.wire.disconnecting
+    assert not waiting.wire.aborted
     waiting.hang_up()
     assert closed == [None]
+
+
+def test_who_takes_no_notice_of_the_end_is_cut_off_soon() -> None:
+    place = Place()
+    dawdling, deaf = place.connect(), place.connect()
+    for one in (dawdling, deaf):
+        one.say(*ENVELOPE)
+    deaf.say("a line")
+    place.door.close(10)
+    place.clock.advance(10)
+    assert [one.heard()[:10] for one in (dawdling, deaf)] == ["421 4.3.2 "] * 2
+    dawdling.hang_up()
+    place.clock.pump([0.5] * 8)
+    assert deaf.wire.aborted
 
 
 def test_a_client_that_a_check_refuses_is_greeted_with_554_and_heard_no_more() -> None:

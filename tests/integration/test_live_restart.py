@@ -54,6 +54,7 @@ def refuse_twice(relay: Relay) -> None:
     done = CliRunner().invoke(program, ["restart", "--config", str(relay.configuration)])
     assert done.exit_code == 1
     assert done.stderr.startswith(f"not restarted: the queue file {newer} was written by a newer version")
+    wait_until(lambda: refusals(relay)[1:], "its log says so too")
     assert refusals(relay)[1:] == [done.stderr.removeprefix("not restarted: ").strip()]
     assert " restarting " not in relay.output
     newer.unlink()
