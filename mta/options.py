@@ -27,8 +27,9 @@ from mta.net.systemd import Systemd, began_with
 from mta.service import Relay
 from mta.wiring.control import Control, own_version
 from mta.wiring.inward import check_certificates
+from mta.wiring.program import COULD, Program
 from mta.wiring.rehearsing import rehearse
-from mta.wiring.restarting import COULD, Program, Restarting, names_of
+from mta.wiring.restarting import Restarting, names_of
 from mta.wiring.trouble import CannotStart
 from mta.workers.process import spare_collector
 from mta.workers.supervisor import Supervisor, workers_of
@@ -68,7 +69,7 @@ class Options(usage.Options):
         """What twistd was asked for has been done before: this is a daemon already, with a pidfile, of that user."""
         if not twistd["nodaemon"] and not twistd["logfile"]:
             twistd["logfile"] = "twistd.log"
-        self.pidfile = str(Path(twistd["pidfile"]).absolute()) if twistd["pidfile"] else ""
+        self.pidfile = str(Path(twistd["rundir"], twistd["pidfile"]).absolute()) if twistd["pidfile"] else ""
         twistd.update({"nodaemon": True, "pidfile": "", "uid": None, "gid": None, "chroot": None})
 
 

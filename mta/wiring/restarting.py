@@ -11,31 +11,31 @@ relay by, is the same.
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
 from mta.config.model import Config
 from mta.maillog import LineWriter, Log
-from mta.net.early import blocked
-from mta.net.handover import Rehearsal, handing_over
+from mta.net.handover import HandedOver, Rehearsal, handing_over
 from mta.net.systemd import Systemd
 from mta.wiring.control import listening_name_of_control
+from mta.wiring.program import Program
 from mta.wiring.trouble import listening_name_of_admin
-
-PATIENCE: Final = 60.0  # seconds that a rehearsal may take
-COULD: Final = "could start, version "  # what a rehearsal says, with its version, where it has gone well
 
 _ALIVE: Final = "WATCHDOG=1"  # to systemd, who hears nothing from a relay that ends, and from one that begins
 _SOFTWARE: Final = 70  # EX_SOFTWARE of sysexits.h
-_MOST_LINES: Final = 20  # of what a rehearsal says
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT)  # us
+_STOPPING: Final = "the relay is stopping"
 
 HandOver = Callable[[], Mapping[str, Sequence[int]]]
+
+_logger = Logger()
 
 
 def names_of(config: Config) -> list[str]:
@@ -44,50 +44,6 @@ def names_of(config: Config) -> list[str]:
     if config.admin.listen is not None:
         names.append(listening_name_of_admin(config.admin.listen))
     return [*names, listening_name_of_control(config.spool)]
-
-
-@dataclass(frozen=True)
-class Program:
-    """How this process was started. words: of the command line. folder: where."""
-
-    words: tuple[str, ...] = field(default_factory=lambda: (sys.executable, *sys.orig_argv[1:]))
-    folder: str = field(default_factory=os.getcwd)
-
-    def rehearse(self, rehearsal: Rehearsal) -> tuple[str, Sequence[str]]:
-        """Whether it could be started, as another process finds out: the version that could; or "", and why not.
-
-        Blocks.
-        """
-        try:
-            done = subprocess.run(  # noqa: S603  ourselves
-                self.words,
-                cwd=self.folder if os.access(self.folder, os.X_OK) else None,
-                env={**os.environ, **rehearsal.environment()},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return "", [f"the program does not say within {PATIENCE:g} s whether it could start"]
-        except OSError as error:
-            return "", [f"the program cannot be started: {error}"]
-        _, could, version = done.stdout.decode(errors="replace").strip().rpartition(COULD)
-        if could and not done.returncode:
-            return version, ()
-        return "", _reasons(done.stderr.decode(errors="replace")) or [f"it ended with status {done.returncode}"]
-
-    def execute(self, environment: Mapping[str, str]) -> None:
-        """Have it take our place. Returns only by raising `OSError`."""
-        with suppress(OSError):  # of a user who may not go there any more; the rehearsal has gone well without, too
-            os.chdir(self.folder)
-        with blocked():  # what comes meanwhile is for the program that begins
-            os.execve(self.words[0], self.words, environment)  # noqa: S606  ourselves
-
-
-def _reasons(said: str) -> list[str]:
-    lines = [line.removeprefix("mta: ") for line in said.splitlines() if line.strip()]
-    return lines[-1:] if any(line.startswith("Traceback ") for line in lines) else lines[:_MOST_LINES]
 
 
 class Restarting:
@@ -116,6 +72,8 @@ class Restarting:
         self._kept: dict[str, Sequence[int]] = {}
         self._is_busy = False
         self._is_wanted = False
+        self._is_called_off = Event()
+        reactor.addSystemEventTrigger("before", "shutdown", self._is_called_off.set)
 
     def restart(self) -> "Deferred[list[str]]":
         """Begin anew. Fires with the reasons why that is not to be, with all as it was; with none once it is begun."""
@@ -126,30 +84,54 @@ class Restarting:
             return ["it is being started anew already"]
         self._is_busy = True
         rehearsal = Rehearsal(names_of(self._current()), self._systemd.names)
-        version, reasons = await self._in_thread(self._program.rehearse, rehearsal)
-        if version and self._reactor.running:
-            try:
-                for part in self._parts:
-                    self._kept.update(part())
-            except OSError as error:  # too many open files
-                reasons = [f"what listens cannot be handed over: {error.strerror}"]
-            else:
-                self._log("restarting", version=version)
-                self._end_of_this()
-                return []
-        self._is_busy = False
-        for why in reasons:
-            self._log("not-restarted", why=why)
-        return list(reasons) or ["the relay is stopping"]
+        try:
+            version, reasons = await self._in_thread(self._program.rehearse, rehearsal, self._is_called_off)
+        except Exception as error:
+            version, reasons = "", [_unexpected(error)]
+        why = list(reasons) or await self._begin_anew(version)
+        self._is_busy = not why
+        for one in why:
+            self._log("not-restarted", why=one)
+        return why
 
-    def _end_of_this(self) -> None:
+    async def _begin_anew(self, version: str) -> list[str]:
+        """The rehearsal has gone well. What keeps us from it even so; nothing where all is on its way."""
         self._is_wanted = True
-        self._systemd.tell_reload(True)
-        self._systemd.tell(_ALIVE)
-        self._systemd.keeps_us = True
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, self._be_stopped)
-        self._reactor.stop()
+        handlers = [(one, signal.signal(one, self._be_stopped)) for one in _ENDS]
+        turn = Deferred[None]()  # whoever was asked to end before that has the reactor stop first
+        self._reactor.callFromThread(turn.callback, None)
+        await turn
+        why = self._hand_over() if self._is_wanted and not self._is_called_off.is_set() else _STOPPING
+        if not why:
+            self._log("restarting", version=version)
+            self._systemd.keeps_us = True
+            self._systemd.tell_reload(True)
+            self._systemd.tell(_ALIVE)
+            return []
+        for number, handler in handlers:
+            signal.signal(number, handler)
+        for descriptor in [one for those in self._kept.values() for one in those]:
+            os.close(descriptor)
+        self._kept = {}
+        if not self._is_wanted:  # the word to end has come to us instead
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+        self._is_wanted = False
+        return [why]
+
+    def _hand_over(self) -> str:
+        """Keep what listens, and have the relay end. Why that cannot be, if so."""
+        try:
+            for part in self._parts:
+                self._kept.update(part())
+            self._reactor.stop()
+        except OSError as error:  # too many open files
+            return f"what listens cannot be handed over: {error.strerror}"
+        except ReactorNotRunning:
+            return _STOPPING
+        except Exception as error:
+            return _unexpected(error)
+        return ""
 
     def _be_stopped(self, *_: object) -> None:
         """Somebody wants it to end, which it is about to do."""
@@ -159,7 +141,11 @@ class Restarting:
 
     def finish(self) -> None:
         """The reactor has stopped, and all is closed. Returns where the process is to end."""
+        if self._is_wanted:
+            for one in _ENDS:  # from here on it ends us at once, as it does when the program has just begun
+                signal.signal(one, signal.SIG_DFL)
         if not self._is_wanted:
+            HandedOver(self._kept).close_all_but(())
             return
         log = None
         if self._sink is not None:
@@ -173,4 +159,11 @@ class Restarting:
             self._log("alarm", why=f"the program cannot be executed: {error}")
             if self._sink is not None:
                 self._sink.flush()
+            HandedOver(self._kept).close_all_but(())
             os._exit(_SOFTWARE)
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say of a bug."""
+    _logger.failure("the relay could not be started anew")
+    return f"unexpected {type(error).__name__}: {error} (the log has more)"

@@ -5,24 +5,29 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any, ClassVar
 
 import apsw
 import pytest
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.testing import StringTransport
 
 from mta.config.load import load
 from mta.config.model import Config
 from mta.net.handover import HandedOver, Rehearsal
 from mta.net.systemd import Systemd
+from mta.options import Options
 from mta.spool.database import APPLICATION_ID
 from mta.wiring.control import Control, _Caller, own_version, short_path
+from mta.wiring.program import COULD, Program
 from mta.wiring.rehearsing import rehearse
-from mta.wiring.restarting import COULD, Program, Restarting, names_of
+from mta.wiring.restarting import Restarting, names_of
 from mta.wiring.trouble import CannotStart
 
 NOTHING = Rehearsal([], ["smtp"])
@@ -103,24 +108,58 @@ def test_a_queue_file_that_it_does_not_know_is_named_and_left_as_it_is(tmp_path:
     ],
 )
 def test_what_a_rehearsal_says(tmp_path: Path, code: str, version: str, reasons: list[str]) -> None:
-    told, why = Program((sys.executable, "-c", code), str(tmp_path)).rehearse(NOTHING)
+    told, why = Program((sys.executable, "-c", code), str(tmp_path)).rehearse(NOTHING, Event())
     assert (told, list(why)) == (version, reasons)
 
 
 def test_a_program_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
-    told, [why] = Program((str(tmp_path / "nowhere"),), str(tmp_path)).rehearse(NOTHING)
+    told, [why] = Program((str(tmp_path / "nowhere"),), str(tmp_path)).rehearse(NOTHING, Event())
     assert (told, why.startswith("the program cannot be started: ")) == ("", True)
 
 
-class World:
-    """A relay that may begin anew, with nothing real in it."""
+SLEEPER = "import subprocess, sys; subprocess.Popen(['sleep', '20'], stdin=-3)"  # which has the pipes of whom it is of
 
-    running = True
+
+@pytest.mark.parametrize(
+    ("code", "within", "answer"),
+    [
+        ("import time; time.sleep(20)", 0.3, ("", "the program does not say within 0.3 s whether it could start")),
+        ("while True: print('x' * 60_000)", 0.3, ("", "the program does not say within 0.3 s whether it could start")),
+        (f"print('x' * 10_000_000); print('{COULD}9.9')", 20.0, ("9.9",)),
+        (f"{SLEEPER}; print('{COULD}9.9')", 20.0, ("9.9",)),
+    ],
+    ids=["hangs", "never stops talking", "has much to say", "leaves somebody behind"],
+)
+def test_a_rehearsal_costs_no_more_time_and_memory_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, within: float, answer: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("mta.wiring.program.PATIENCE", within)
+    began = time.monotonic()
+    version, reasons = Program((sys.executable, "-c", code), str(tmp_path)).rehearse(NOTHING, Event())
+    assert (version, *reasons) == answer
+    assert time.monotonic() - began < 10
+
+
+def test_a_rehearsal_that_is_called_off_keeps_nobody_waiting(tmp_path: Path) -> None:
+    is_called_off = Event()
+    is_called_off.set()
+    began = time.monotonic()
+    sleeps = Program((sys.executable, "-c", "import time; time.sleep(20)"), str(tmp_path))
+    assert sleeps.rehearse(NOTHING, is_called_off) == ("", ["the relay is stopping"])
+    assert time.monotonic() - began < 10
+
+
+class World:
+    """A relay that may begin anew, with nothing real in it; it is its own reactor.
+
+    queued: what the reactor does in its next turn, before what is asked for from now on.
+    """
 
     def __init__(
         self, config: Config, answer: "Deferred[tuple[str, list[str]]]", program: Program | None = None
     ) -> None:
-        ours = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+        self.ours = ours = [socket.socket().detach() for _ in range(3)]
+        self.queued: list[Callable[[], object]] = []
         self.log: list[Any] = []
         self.asked: list[Any] = []
         self.stops = 0
@@ -137,7 +176,18 @@ class World:
         )
 
     def stop(self) -> None:
+        if self.stops:
+            raise ReactorNotRunning
         self.stops += 1
+
+    def callFromThread(self, call: Callable[..., object], *words: object) -> None:
+        for one in self.queued:
+            one()
+        call(*words)
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Callable[[], None]) -> None:
+        assert (phase, event) == ("before", "shutdown")
+        self.shut_down = call
 
 
 def now(answer: "Deferred[Any]") -> Any:
@@ -151,14 +201,14 @@ def test_a_rehearsal_that_does_not_go_well_changes_nothing_and_one_is_under_way_
     world = World(listening(tmp_path, "127.0.0.1:25"), answer)
     first, second = world.restarting.restart(), world.restarting.restart()
     assert now(second) == ["it is being started anew already"]
-    [(rehearsal,)] = world.asked
+    [(rehearsal, _)] = world.asked
     assert rehearsal.names == ["127.0.0.1:25", f"{tmp_path}/spool (control)"]
     answer.callback(("", ["one", "two"]))
     assert now(first) == ["one", "two"]
     assert world.log == [("not-restarted", "one"), ("not-restarted", "two")]
     assert (world.stops, world.systemd.keeps_us) == (0, False)
     world.restarting.finish()  # returns: it just ends
-    assert now(world.restarting.restart()) is None
+    world.restarting.restart()
     assert len(world.asked) == 2
 
 
@@ -175,7 +225,13 @@ class Executed(Program):
 def signals(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
     """What the process would do for them."""
     handlers: dict[int, Any] = {}
-    monkeypatch.setattr("mta.wiring.restarting.signal.signal", handlers.__setitem__)
+
+    def handle(number: int, handler: Any) -> Any:
+        before = handlers.get(number, "usual")
+        handlers[number] = handler
+        return before
+
+    monkeypatch.setattr("mta.wiring.restarting.signal.signal", handle)
     return handlers
 
 
@@ -204,11 +260,107 @@ def test_who_wants_it_to_end_meanwhile_has_it_end(tmp_path: Path, signals: dict[
     assert Executed.executed == []
 
 
-def test_where_the_relay_stops_meanwhile_it_stops(tmp_path: Path) -> None:
+def in_rehearsal(world: World, answer: "Deferred[Any]") -> None:
+    """It is told to stop while it rehearses, which takes less time than what is under way."""
+    world.stop()
+    world.shut_down()
+    [(_, is_called_off)] = world.asked
+    assert is_called_off.is_set()
+    answer.callback(("1.0", []))
+
+
+def before_rehearsal(world: World, answer: "Deferred[Any]") -> None:
+    """It has been told to stop, and rehearses while what is under way ends."""
+    world.stop()
+    answer.callback(("1.0", []))
+
+
+def in_the_same_turn(world: World, answer: "Deferred[Any]") -> None:
+    """The reactor has heard of it, and not yet done it, when the rehearsal has gone well."""
+    world.queued.append(world.stop)
+    answer.callback(("1.0", []))
+
+
+def a_moment_later(world: World, answer: "Deferred[Any]") -> None:
+    """The signal comes when the reactor is not asked for it any more."""
+    world.queued.append(world.restarting._be_stopped)
+    answer.callback(("1.0", []))
+
+
+@pytest.mark.parametrize("when", [in_rehearsal, before_rehearsal, in_the_same_turn, a_moment_later])
+def test_whoever_is_told_to_stop_stops_and_does_not_begin_anew(
+    tmp_path: Path, signals: dict[int, Any], when: Callable[[World, "Deferred[Any]"], None]
+) -> None:
+    answer = Deferred[Any]()
+    world = World(listening(tmp_path), answer, Executed(("mta",), "/"))
+    Executed.executed.clear()
+    asked = world.restarting.restart()
+    when(world, answer)
+    assert now(asked) == ["the relay is stopping"]
+    assert world.log == [("not-restarted", "the relay is stopping")]
+    assert (world.stops, world.systemd.keeps_us) == (1, False)
+    assert set(signals.values()) <= {"usual"}
+    world.restarting.finish()
+    assert Executed.executed == []
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ValueError("a bug")])
+def test_what_cannot_be_handed_over_leaves_all_as_it_was(
+    tmp_path: Path, signals: dict[int, Any], error: Exception
+) -> None:
+    def broken() -> Mapping[str, Any]:
+        raise error
+
     world = World(listening(tmp_path), succeed(("1.0", [])))
-    world.running = False
-    assert now(world.restarting.restart()) == ["the relay is stopping"]
-    assert world.log == []
+    world.restarting._parts = [world.restarting._parts[0], broken]
+    [why] = now(world.restarting.restart())
+    assert str(error.args[-1]) in why
+    assert (world.stops, world.systemd.keeps_us, set(signals.values())) == (0, False, {"usual"})
+    assert [is_open(one) for one in world.ours] == [False, True, True]
+    assert world.restarting._is_busy is False
+
+
+def test_a_bug_in_a_rehearsal_is_a_reason_and_no_hindrance_for_the_next(tmp_path: Path) -> None:
+    world = World(listening(tmp_path), fail(ValueError("a bug")))
+    for _ in range(2):
+        assert now(world.restarting.restart()) == ["unexpected ValueError: a bug (the log has more)"]
+
+
+def test_one_that_is_stopped_on_its_way_leaves_no_names_behind(tmp_path: Path, signals: dict[int, Any]) -> None:
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(str(tmp_path / "door"))
+    world = World(listening(tmp_path), succeed(("1.0", [])), Executed(("mta",), "/"))
+    world.restarting._parts = [lambda: {"door": [door.detach()]}]
+    Executed.executed.clear()
+    assert now(world.restarting.restart()) == []
+    signals[signal.SIGTERM](signal.SIGTERM, None)
+    world.restarting.finish()
+    assert (Executed.executed, (tmp_path / "door").exists()) == ([], False)
+
+
+def test_whoever_stops_it_when_it_is_too_late_for_that_ends_the_process(
+    tmp_path: Path, signals: dict[int, Any]
+) -> None:
+    """Between the last look whether it is to end, and the program that begins, nobody could see to it."""
+    world = World(listening(tmp_path), succeed(("1.0", [])), Executed(("mta",), "/"))
+    world.restarting.restart()
+    world.restarting.finish()
+    assert signals == {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.SIG_DFL}
+
+
+def test_the_pidfile_is_where_twistd_has_written_it(tmp_path: Path) -> None:
+    options = Options()
+    twistd = {"nodaemon": True, "logfile": None, "pidfile": "mta.pid", "rundir": str(tmp_path)}
+    options._stay_what_we_are(twistd)
+    assert (options.pidfile, twistd["pidfile"]) == (str(tmp_path / "mta.pid"), "")
 
 
 def test_the_names_are_those_that_listeners_look_for(tmp_path: Path) -> None:
