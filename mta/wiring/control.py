@@ -26,6 +26,7 @@ from mta.net import eager
 from mta.net.handover import HandedOver
 
 _NAME: Final = "control"
+_OF_CONTROL: Final = " (control)"
 _BACKLOG: Final = 16
 _LONGEST: Final = 100  # octets of a path that fits into the address of a socket, with room to spare
 _ROOT: Final = 0
@@ -50,7 +51,13 @@ def short_path(spool: Path) -> Iterator[str]:
 
 def listening_name_of_control(spool: Path) -> str:
     """The name that it is handed over by."""
-    return f"{spool} (control)"
+    return f"{spool}{_OF_CONTROL}"
+
+
+def spool_of(listening_name: str) -> str:
+    """The inverse: the path of the spool; "" where it is the name of something else."""
+    spool = listening_name.removesuffix(_OF_CONTROL)
+    return "" if spool == listening_name else spool
 
 
 def own_version() -> str:
@@ -68,6 +75,7 @@ class Control(Service):
         self._log = log
         self._factory = _Callers(restart)
         self._port: IListeningPort | None = None
+        self._made: tuple[int, int] | None = None  # which file is ours
 
     def startService(self) -> None:
         """Listen. It is started when the spool is ours, so whatever has that name is left over."""
@@ -75,16 +83,23 @@ class Control(Service):
             inherited = self._handed.take(listening_name_of_control(self._spool))
             descriptor = inherited[0] if inherited else self._bind()
             self._port = eager.adopt(self._reactor, descriptor, self._factory)
+            self._made = self._stands_there()
         except OSError as error:
             self._log("alarm", why=f"nobody can ask for a restart at {self._spool / _NAME}: {error.strerror}")
         super().startService()
 
     def stopService(self) -> "Deferred[None]":
-        """Listen no more."""
+        """Listen no more. The spool may be somebody else's by now, and so may be what has that name."""
         if self._port is not None:
             with suppress(OSError):
-                (self._spool / _NAME).unlink()
+                if self._stands_there() == self._made:
+                    (self._spool / _NAME).unlink()
         return self._close()
+
+    def _stands_there(self) -> tuple[int, int]:
+        """What has the name of the socket, as the file system numbers it."""
+        found = (self._spool / _NAME).lstat()
+        return found.st_dev, found.st_ino
 
     def hand_over(self) -> dict[str, list[int]]:
         """As in `Relay`. Whoever comes from now on is answered by the program that begins."""

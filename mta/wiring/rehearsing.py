@@ -2,12 +2,12 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from errno import EADDRINUSE
 from pathlib import Path
 
 from mta.config.model import Config
-from mta.config.units import SocketAddress
+from mta.config.units import SocketAddress, parse_socket_address
 from mta.interfaces import SpoolBroken
 from mta.net.handover import Rehearsal
 from mta.net.systemd import Systemd
@@ -15,8 +15,11 @@ from mta.spool.custody import examine
 from mta.spool.database import require_known
 from mta.spool.disk import Disk
 from mta.spool.folder import Folder
+from mta.wiring.control import spool_of
 from mta.wiring.inward import not_given
 from mta.wiring.trouble import CannotStart, cannot_listen, listening_name_of_admin
+
+_ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with
 
 
 def rehearse(config: Config, rehearsal: Rehearsal) -> None:
@@ -30,15 +33,27 @@ def rehearse(config: Config, rehearsal: Rehearsal) -> None:
                 _try(address, rehearsal)
             except OSError as error:
                 raise cannot_listen(name, error) from error
+    _look_at_spool(config.spool, [spool for name in rehearsal.names if (spool := spool_of(name))])
+
+
+def _look_at_spool(spool: Path, before: Sequence[str]) -> None:
+    """before: the one that the relay has, which is the only one where its queue is not left behind."""
     disk = Disk()
-    if disk.exists(config.spool):
-        folder = Folder(config.spool.resolve(), disk, None)
-        try:
+    if before and str(spool) not in before:
+        why = "its queue would be left behind; where that is meant, stop it and start it"
+        raise CannotStart(f"spool is {spool} by now, and the relay that runs has {before[0]}: {why}")
+    try:
+        if disk.exists(spool):
+            folder = Folder(spool.resolve(), disk, None)
             examine(folder.path, disk)
             for worker in folder.workers():
                 require_known(folder.queue(worker))
-        except SpoolBroken as error:
-            raise CannotStart(str(error)) from error
+        elif before:
+            raise CannotStart(f"the spool {spool} has gone, though the relay that runs has it")
+    except SpoolBroken as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(f"the spool {spool} cannot be used: {error}") from error
 
 
 def _addresses(config: Config) -> Iterator[tuple[str, SocketAddress]]:
@@ -71,5 +86,14 @@ def _try(address: SocketAddress, rehearsal: Rehearsal) -> None:
             probe.bind(where)
         except OSError as error:
             # What the relay listens on now, and will not any more, may be what is in the way.
-            if error.errno != EADDRINUSE or not any(f":{address.port}" in name for name in rehearsal.names):
+            if error.errno != EADDRINUSE or not any(_is_in_the_way(name, address) for name in rehearsal.names):
                 raise
+
+
+def _is_in_the_way(name: str, address: SocketAddress) -> bool:
+    """May what is listened on by this name be why an address is taken?"""
+    try:
+        other = parse_socket_address(name.partition(" ")[0])
+    except ValueError:  # it is the control socket
+        return False
+    return other.port == address.port and (other.host == address.host or bool(_ANY & {other.host, address.host}))

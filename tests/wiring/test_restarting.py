@@ -20,13 +20,15 @@ from twisted.internet.testing import StringTransport
 
 from mta.config.load import load
 from mta.config.model import Config
+from mta.config.units import SocketAddress
 from mta.net.handover import HandedOver, Rehearsal
 from mta.net.systemd import Systemd
 from mta.options import Options
 from mta.spool.database import APPLICATION_ID
+from mta.spool.disk import Disk
 from mta.wiring.control import Control, _Caller, own_version, short_path
 from mta.wiring.program import COULD, Program
-from mta.wiring.rehearsing import rehearse
+from mta.wiring.rehearsing import _try, rehearse
 from mta.wiring.restarting import Restarting, names_of
 from mta.wiring.trouble import CannotStart
 
@@ -67,6 +69,42 @@ def test_what_cannot_be_listened_on_is_named(tmp_path: Path, taken: int) -> None
             rehearse(listening(tmp_path, address), NOTHING)
     config = listening(tmp_path).model_copy(update={"admin": load_admin(tmp_path, taken)})
     with pytest.raises(CannotStart, match=rf"^cannot listen on 127.0.0.1:{taken} \(admin.listen\): Address already"):
+        rehearse(config, NOTHING)
+
+
+@pytest.mark.parametrize(
+    "name", ["127.0.0.1:{}0", "127.0.0.2:{}", "[::{}]:25", "unix:/var/run:{}", "/var/spool:{} (control)"]
+)
+def test_what_only_looks_as_if_it_were_in_the_way_is_no_excuse(tmp_path: Path, taken: int, name: str) -> None:
+    with pytest.raises(OSError, match="Address already in use"):
+        _try(SocketAddress("127.0.0.1", taken), Rehearsal([name.format(taken)], []))
+
+
+def test_what_the_console_has_may_be_in_the_way(tmp_path: Path, taken: int) -> None:
+    _try(SocketAddress("127.0.0.1", taken), Rehearsal([f"0.0.0.0:{taken} (admin.listen)"], []))
+
+
+def test_a_queue_is_not_left_behind_by_a_relay_that_has_it(tmp_path: Path) -> None:
+    config = listening(tmp_path)
+    with pytest.raises(CannotStart, match=f"^the spool {config.spool} has gone, though the relay that runs has it"):
+        rehearse(config, Rehearsal(names_of(config), []))
+    config.spool.mkdir(mode=0o700)
+    rehearse(config, Rehearsal(names_of(config), []))
+    other = config.model_copy(update={"spool": tmp_path / "other"})
+    with pytest.raises(
+        CannotStart, match=f"^spool is {tmp_path}/other by now, and the relay that runs has {config.spool}"
+    ):
+        rehearse(other, Rehearsal(names_of(config), []))
+
+
+def test_a_spool_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(disk: Disk, folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    config = listening(tmp_path)
+    config.spool.mkdir(mode=0o700)
+    monkeypatch.setattr(Disk, "names", refuse)
+    with pytest.raises(CannotStart, match=f"^the spool {config.spool} cannot be used: .*Permission denied"):
         rehearse(config, NOTHING)
 
 
@@ -395,6 +433,12 @@ def test_the_control_socket_is_for_its_user_and_root_however_long_its_path_is(tm
         client.connect(path)
     control.stopService()
     assert (log, list(spool.iterdir())) == ([], [])
+    control.startService()
+    (spool / "control").unlink()
+    with socket.socket(socket.AF_UNIX) as other, short_path(spool) as path:
+        other.bind(path)
+    control.stopService()
+    assert (spool / "control").exists(), "another relay has the spool by now"
     broken = Control(reactor, tmp_path / "nowhere", HandedOver(), lambda *_, **fields: log.append(fields), lambda: None)
     broken.startService()
     assert log == [{"why": f"nobody can ask for a restart at {tmp_path}/nowhere/control: No such file or directory"}]
