@@ -403,6 +403,10 @@ class ITransport(Interface):
     def carry(hop: Hop, envelope: Envelope, content: IContent) -> "Deferred[Carried]":
         """Carry it, to all recipients of the envelope. An outcome for each, always; a failure is a bug here."""
 
+    def cut() -> None:
+        """Close the sessions that carry something, whatever is on its way, and let nothing more go out. What is being
+        carried ends with what is known by then, most of it before this returns."""
+
     def stop() -> "Deferred[None]":
         """Close idle sessions, let others end."""
 

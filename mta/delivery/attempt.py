@@ -60,13 +60,25 @@ class Attempt:
     destination. octets: what its content takes in memory, for whoever adds that up.
     """
 
-    __slots__ = ("_carried", "_content", "_done", "_means", "_outcomes", "_sorted", "claim", "is_over", "octets")
+    __slots__ = (
+        "_carried",
+        "_content",
+        "_done",
+        "_means",
+        "_outcomes",
+        "_sorted",
+        "claim",
+        "is_interrupted",
+        "is_over",
+        "octets",
+    )
 
     def __init__(self, means: Means, claim: Claim, content: IContent | None, done: Done, octets: int = 0) -> None:
         """content: where it is still at hand; else it is read from the spool when it is needed."""
         self.claim = claim
         self.octets = octets
         self.is_over = False
+        self.is_interrupted = False
         self._means = means
         self._content = content
         self._done = done
@@ -109,6 +121,10 @@ class Attempt:
         except Exception:
             self._lost(Failure())
 
+    def interrupt(self) -> None:
+        """The relay is about to end it. What comes of that is no try of its own, and no news of the destination."""
+        self.is_interrupted = True
+
     def abandon(self) -> None:
         """The claim has been put back: nothing that comes now is to be recorded."""
         self.is_over = True
@@ -138,7 +154,7 @@ class Attempt:
             self._broken(Failure(ValueError(f"not one outcome for each recipient: {carried.outcomes}")))
             return
         self._carried = carried
-        self._settle(carried.outcomes)
+        self._settle(carried.outcomes, self.claim.due if self.is_interrupted else None)
 
     def _broken(self, failure: Failure) -> None:
         """The transport failed where it should have given outcomes. That content cannot be read is not its fault."""
@@ -216,7 +232,7 @@ class Attempt:
         tell(means.log, claim, record.events, now)
         count(means.measures, settlement, self._carried, now - claim.envelope.queued_since, tried)
         self.is_over = True
-        self._done(self, record, self._carried)
+        self._done(self, record, None if self.is_interrupted else self._carried)
 
     def _lost(self, failure: Failure) -> None:
         """A bug of ours stands between the outcomes and their settlement.

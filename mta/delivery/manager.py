@@ -109,7 +109,7 @@ class Manager:
     def stop(self, grace: float) -> "Deferred[None]":
         """Begin nothing more; fires when what is under way has ended and is recorded.
 
-        What has not ended after `grace` seconds is put back, as what only waited for its turn is at once.
+        What has not ended after `grace` seconds is cut off, and put back as what only waited for its turn is at once.
         """
         self._stopped = Deferred()
         self._clockwatch.stop()
@@ -385,14 +385,19 @@ class Manager:
     # The end
 
     def _out_of_time(self) -> None:
-        """What is still under way is put back. It may arrive even so: one more copy than asked for (RFC 1047)."""
+        """What is still under way is cut off, and put back where it has not arrived. What was sent, and not answered
+        yet, may arrive even so: one more copy than asked for (RFC 1047)."""
         self._grace = None
         self._recorder.give_up()
-        tries, decisions = list(self._tries.values()), list(self._decisions.values())
+        for attempt in self._tries.values():
+            self._means.log("interrupted", attempt.claim.message, destination=attempt.claim.destination)
+            attempt.interrupt()
+        for transport in dict.fromkeys(self._means.transports.values()):
+            transport.cut()
+        tries, decisions = list(self._tries.values()), list(self._decisions.values())  # who has not heard of that
         for attempt in (*tries, *decisions):
             attempt.abandon()
         for attempt in tries:
-            self._means.log("interrupted", attempt.claim.message, destination=attempt.claim.destination)
             self._place_freed(attempt).unrecorded += 1
             self._recorder.record(interrupted(attempt.claim, self._means.policy, self._clock.seconds()))
         for attempt in decisions:

@@ -119,6 +119,9 @@ class LastReply:
         tries = (Try("", 0.0, str(reply)),)
         return succeed(Carried((outcome,) * len(envelope.recipients), tries, reached=said is None))
 
+    def cut(self) -> None:
+        """As in `ITransport`: nothing is ever on its way."""
+
     def stop(self) -> "Deferred[None]":
         """As in `ITransport`."""
         return succeed(None)

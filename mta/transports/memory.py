@@ -14,6 +14,7 @@ from mta.smtp.reply import Reply
 
 DELIVERED = Outcome(Result.DELIVERED, Reply(250, "2.0.0", ("taken",)), "memory[192.0.2.1]:25")
 NOBODY_THERE = deferred(451, "4.4.1", "connection refused")
+CUT = deferred(451, "4.4.2", "we closed the connection", "memory[192.0.2.1]:25", unknown=True)
 
 
 class Carriage(NamedTuple):
@@ -45,7 +46,8 @@ class _Waiting(NamedTuple):
 class MemoryTransport:
     """Takes everything, but what `answer` and `down` say.
 
-    down: destinations where nobody is reached. holding: calls wait until `let_go`. carriages: all that has ended.
+    down: destinations where nobody is reached. holding: calls wait until `let_go`, with their content sent; deaf: also
+    when they are cut off. carriages: all that has ended.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -55,6 +57,7 @@ class MemoryTransport:
         self._stopped: list[Deferred[None]] = []
         self.down: set[str] = set()
         self.holding = False
+        self.deaf = False
         self.carriages: list[Carriage] = []
 
     def answer(self, whom: str, *outcomes: Outcome) -> None:
@@ -88,6 +91,12 @@ class MemoryTransport:
         waiting = _Waiting(Deferred(), hop, envelope, content)
         self._held.append(waiting)
         return waiting.ended
+
+    def cut(self) -> None:
+        """What is held back ends, and whether it has arrived is not known."""
+        going, self._held = (self._held, []) if not self.deaf else ([], self._held)
+        for waiting in going:
+            waiting.ended.callback(self._all(waiting.envelope, CUT, reached=True))
 
     def stop(self) -> Deferred[None]:
         """Fires when nothing is held back."""

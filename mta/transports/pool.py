@@ -25,7 +25,7 @@ USUAL_LIMITS = PoolLimits()
 class Pool:
     """The sessions of a process: those in use, which it only counts, and those at rest, by destination.
 
-    is_cut: it was stopped and its time is over, so that nobody should open another session.
+    is_cut: its time is over, so that nobody should open another session.
     """
 
     def __init__(self, clock: IReactorTime, limits: PoolLimits = USUAL_LIMITS) -> None:
@@ -108,7 +108,7 @@ class Pool:
         stopped = Deferred[None]()
         self._stopped.append(stopped)
         if patience is not None:
-            cutting = self._clock.callLater(patience, self._cut)
+            cutting = self._clock.callLater(patience, self._out_of_patience)
             stopped.addBoth(lambda _: cutting.cancel() if cutting.active() else None)
         return stopped
 
@@ -122,11 +122,15 @@ class Pool:
             self._remove(session)
             session.leave()
 
-    def _cut(self) -> None:
-        """End every session. One that is still being connected is gone as soon as that has come to something."""
+    def cut(self) -> None:
+        """End every session but those at rest. One that is still being connected is gone as soon as that has come to
+        something."""
         self.is_cut = True
-        for session in list(self._open):
+        for session in [one for one in self._open if one not in self._resting]:
             session.cut()
+
+    def _out_of_patience(self) -> None:
+        self.cut()
         self._all_gone()
 
     def _all_gone(self) -> None:

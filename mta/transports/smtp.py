@@ -45,6 +45,10 @@ class SmtpTransport:
         # Nearly all mail for a busy host: callbacks, which cost half of what a coroutine costs.
         return self._use(session, hop, errand, now, reused=True).addCallback(self._go_on, hop, errand)
 
+    def cut(self) -> None:
+        """Close the sessions that carry something; see `ITransport`."""
+        self._pool.cut()
+
     def stop(self) -> Deferred[None]:
         """Close idle sessions, let others end."""
         return self._pool.stop()

@@ -1,7 +1,7 @@
 """What goes wrong around a try, and how a manager stops: nothing is lost, and every place is given back."""
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from clockwork import CONTENT, GREYLISTED, HOUR, MINUTE, NO_SUCH_USER, Build, House
@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from mta.delivery.turns import Bounds
 from mta.interfaces import NewDelivery, SpoolBroken
 from mta.message.envelope import Envelope, Recipient
-from mta.message.outcome import Carried
+from mta.message.outcome import Carried, Outcome, deferred
+from mta.policy.routing import Via
 from mta.transports.memory import DELIVERED
 
 
@@ -171,7 +172,8 @@ def test_stopping_waits_for_what_is_under_way(house: House) -> None:
 
 
 def test_what_does_not_end_in_time_is_put_back(house: House) -> None:
-    house.transport.holding = True
+    """Though it does not even hear that it is cut off."""
+    house.transport.holding = house.transport.deaf = True
     house.submit("x@up.test", eager=True)
     house.run(1)
     stopped = house.manager.stop(grace=10)
@@ -188,8 +190,52 @@ def test_what_does_not_end_in_time_is_put_back(house: House) -> None:
     assert not house.logged("alarm")
 
 
-def test_what_was_cut_off_at_the_end_is_counted_as_unknown(house: House) -> None:
+class Cut(NamedTuple):
+    """Next hops that are under way until they are cut off, with these outcomes."""
+
+    outcomes: tuple[Outcome, ...]
+    ended: "Deferred[Carried]"
+
+    def carry(self, *_: object) -> "Deferred[Carried]":
+        return self.ended
+
+    def cut(self) -> None:
+        self.ended.callback(Carried(self.outcomes, reached=False))
+
+
+NOT_SENT = deferred(451, "4.4.2", "we closed the connection while sending the content")
+
+
+def test_what_is_cut_off_before_it_was_sent_is_as_it_was(house: House) -> None:
+    number = house.submit("x@up.test", "y@up.test")
+    house.means.transports.update(dict.fromkeys(Via, Cut((NOT_SENT, NOT_SENT), Deferred())))  # type: ignore[attr-defined]
+    house.run(1)
+    stopped = house.manager.stop(grace=10)
+    house.run(11)
+    assert stopped.called
+    assert {(one.state, one.attempts) for one in house.waiting()} == {("waiting", 0)}
+    assert not any(event.kind == "unknown" for event in house.story(number).events)
+    assert (len(house.logged("interrupted")), house.logged("unknown"), house.logged("paused")) == (1, [], [])
+    [again] = house.wait(house.spool.due(house.clock.seconds(), 10, frozenset()))
+    assert again.next_due <= house.began + 1, "it is tried at once when the relay begins again"
+
+
+def test_who_has_taken_it_before_it_was_cut_off_has_it(house: House) -> None:
+    number = house.submit("x@up.test", "y@up.test", "z@up.test")
+    outcomes = (DELIVERED, NO_SUCH_USER, NOT_SENT._replace(unknown=True))
+    house.means.transports.update(dict.fromkeys(Via, Cut(outcomes, Deferred())))  # type: ignore[attr-defined]
+    house.run(1)
+    house.manager.stop(grace=10)
+    house.run(11)
+    ends = {event.kind: event.detail.get("recipients") for event in house.story(number).events}
+    assert (ends["delivered"], ends["failed"], ends["unknown"]) == (["x@up.test"], ["y@up.test"], ["z@up.test"])
+    assert [one.address for one in house.waiting()] == ["z@up.test", "s@up.test"], "and of the failed one it is told"
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_what_was_cut_off_at_the_end_is_counted_as_unknown(house: House, deaf: bool) -> None:
     house.transport.holding = True
+    house.transport.deaf = deaf
     number = house.submit("x@up.test", eager=True)
     house.run(1)
     house.manager.stop(grace=10)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import pytest
-from carry_world import HANG_UP, HOP, LETTER, SILENT, Letter, World, envelope_to
+from carry_world import DEAF, HANG_UP, HOP, LETTER, SILENT, Letter, Server, World, envelope_to
 from twisted.internet.interfaces import IReactorTime
 from zope.interface.verify import verifyObject
 
@@ -200,6 +200,42 @@ def test_stopping_lets_what_runs_end(side: Side) -> None:
     side.world.run(1)
     assert side.world.result(running).outcomes[0].result is Result.DELIVERED
     assert stopped == [None]
+
+
+def test_what_is_cut_off_when_it_was_sent_may_have_arrived(side: Side) -> None:
+    side.holds_back()
+    running = side.transport.carry(side.hop, envelope_to(A, B), cast(IContent, Letter(LETTER)))
+    side.world.run(1)
+    side.transport.cut()
+    carried = side.world.result(running)
+    assert [(one.result, one.unknown, one.remote) for one in carried.outcomes] == [(Result.DEFERRED, True, False)] * 2
+
+
+@pytest.mark.parametrize("side", [Smtp, Lmtp], indirect=True)
+@pytest.mark.parametrize("verb", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_what_is_cut_off_before_it_was_sent_has_not_arrived_and_nothing_more_is_said(side: Smtp, verb: str) -> None:
+    side.server.says("LHLO" if verb == "EHLO" and isinstance(side, Lmtp) else verb, SILENT)
+    other = Server()
+    side.world.host("mx2.example", "192.0.2.2", other)
+    running = side.transport.carry(side.hop, envelope_to(A), cast(IContent, Letter(LETTER)))
+    side.world.run(1)
+    side.transport.cut()
+    [outcome] = side.world.result(running).outcomes
+    assert (outcome.result, outcome.unknown) == (Result.DEFERRED, False)
+    side.world.run(10)
+    assert (side.server.open, side.taken(), other.connections) == (0, [], 0)
+
+
+def test_a_large_content_that_is_cut_off_half_way_has_not_arrived() -> None:
+    side = Smtp()
+    side.server.says("BLOCK", DEAF)
+    running = side.transport.carry(side.hop, envelope_to(A), cast(IContent, Letter(b"x\r\n" * 100_000)))
+    side.world.run(1)
+    assert not running.called
+    side.transport.cut()
+    [outcome] = side.world.result(running).outcomes
+    side.world.run(10)
+    assert (outcome.result, outcome.unknown, side.taken()) == (Result.DEFERRED, False, [])
 
 
 def test_stopping_with_nothing_to_do(side: Side) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mta.delivery.turns import Bounds
-from mta.service import FAREWELL, GRACE
+from mta.service import GRACE
 from simulated.books import Books, Kept
 from simulated.lives.domains import LIST, OWNER, REFUSED, TAKERS, UNKNOWN, domain_of, expanded
 from simulated.lives.peers import Copy
@@ -203,8 +203,7 @@ def _is_interrupted(life: Life, copy: Copy) -> bool:
     window, ends = IN_FLIGHT, list(machine.crashes)
     if plan.network or any(one.what in ("is slow", "speaks in pieces") for one in plan.moods):
         window = LATE  # it is heard that much later than the peer has noted
-        # What has not ended by then is put back, and counted; its session may go on until it is cut off.
-        ends += [stop + GRACE + left for stop in machine.stops for left in (0.0, FAREWELL)]
+        ends += [stop + GRACE for stop in machine.stops]  # what has not ended by then is cut off, and counted
     if machine.frozen:
         window = 2 * HOUR  # it may stand still between hearing and storing
     for spell in plan.disk:
