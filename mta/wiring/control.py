@@ -81,6 +81,9 @@ class Control(Service):
         """Listen. It is started when the spool is ours, so whatever has that name is left over."""
         try:
             inherited = self._handed.take(listening_name_of_control(self._spool))
+            if inherited and not (self._spool / _NAME).is_socket():  # somebody has taken its name away from it
+                os.close(inherited[0])
+                inherited = ()
             descriptor = inherited[0] if inherited else self._bind()
             self._port = eager.adopt(self._reactor, descriptor, self._factory)
             self._made = self._stands_there()

@@ -444,6 +444,27 @@ def test_the_control_socket_is_for_its_user_and_root_however_long_its_path_is(tm
     assert log == [{"why": f"nobody can ask for a restart at {tmp_path}/nowhere/control: No such file or directory"}]
 
 
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_a_control_socket_that_has_lost_its_name_is_made_anew(tmp_path: Path, is_linked: bool) -> None:
+    log: list[Any] = []
+
+    def made(handed: HandedOver) -> Control:
+        return Control(reactor, tmp_path, handed, lambda *words, **fields: log.append(fields), lambda: succeed([]))
+
+    before = made(HandedOver())
+    before.startService()
+    handed = HandedOver(before.hand_over())
+    (tmp_path / "control").unlink()
+    if is_linked:
+        (tmp_path / "control").symlink_to(tmp_path / "elsewhere")
+    after = made(handed)
+    after.startService()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "control"))
+    after.stopService()
+    assert (log, list(tmp_path.iterdir())) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
