@@ -69,7 +69,7 @@ class Options(usage.Options):
         """What twistd was asked for has been done before: this is a daemon already, with a pidfile, of that user."""
         if not twistd["nodaemon"] and not twistd["logfile"]:
             twistd["logfile"] = "twistd.log"
-        self.pidfile = str(Path(twistd["rundir"], twistd["pidfile"]).absolute()) if twistd["pidfile"] else ""
+        self.pidfile = str(Path(twistd["pidfile"]).absolute()) if twistd["pidfile"] else ""
         twistd.update({"nodaemon": True, "pidfile": "", "uid": None, "gid": None, "chroot": None})
 
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from errno import EADDRINUSE
 from pathlib import Path
+from typing import Final
 
 from mta.config.model import Config
 from mta.config.units import SocketAddress, parse_socket_address
@@ -18,6 +19,9 @@ from mta.spool.folder import Folder
 from mta.wiring.control import spool_of
 from mta.wiring.inward import not_given
 from mta.wiring.trouble import CannotStart, cannot_listen, listening_name_of_admin
+
+MIB: Final = 1024 * 1024
+ROOM: Final = 16 * MIB  # octets of free disk that a start may want: what was under way is put back, a log is copied
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  not bound to, compared with
 
@@ -46,6 +50,9 @@ def _look_at_spool(spool: Path, before: Sequence[str]) -> None:
         if disk.exists(spool):
             folder = Folder(spool.resolve(), disk, None)
             examine(folder.path, disk)
+            if disk.free_octets(folder.path) < ROOM:
+                why = "so a start could not be sure to write; free some (the relay that runs makes room as it delivers)"
+                raise CannotStart(f"less than {ROOM // MIB} MiB are free on the disk of the spool {spool}, {why}")
             for worker in folder.workers():
                 require_known(folder.queue(worker))
         elif before:

@@ -23,12 +23,11 @@ from mta.config.model import Config
 from mta.config.units import SocketAddress
 from mta.net.handover import HandedOver, Rehearsal
 from mta.net.systemd import Systemd
-from mta.options import Options
 from mta.spool.database import APPLICATION_ID
 from mta.spool.disk import Disk
 from mta.wiring.control import Control, _Caller, own_version, short_path
 from mta.wiring.program import COULD, Program
-from mta.wiring.rehearsing import _try, rehearse
+from mta.wiring.rehearsing import ROOM, _try, rehearse
 from mta.wiring.restarting import Restarting, names_of
 from mta.wiring.trouble import CannotStart
 
@@ -105,6 +104,16 @@ def test_a_spool_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatch
     config.spool.mkdir(mode=0o700)
     monkeypatch.setattr(Disk, "names", refuse)
     with pytest.raises(CannotStart, match=f"^the spool {config.spool} cannot be used: .*Permission denied"):
+        rehearse(config, NOTHING)
+
+
+def test_a_disk_that_a_start_could_not_write_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the relay that runs goes on, and empties its queue, a start ends."""
+    config = listening(tmp_path)
+    config.spool.mkdir(mode=0o700)
+    rehearse(config, NOTHING)
+    monkeypatch.setattr(Disk, "free_octets", lambda *_: ROOM - 1)
+    with pytest.raises(CannotStart, match=f"^less than 16 MiB are free on the disk of the spool {config.spool}"):
         rehearse(config, NOTHING)
 
 
@@ -392,13 +401,6 @@ def test_whoever_stops_it_when_it_is_too_late_for_that_ends_the_process(
     world.restarting.restart()
     world.restarting.finish()
     assert signals == {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.SIG_DFL}
-
-
-def test_the_pidfile_is_where_twistd_has_written_it(tmp_path: Path) -> None:
-    options = Options()
-    twistd = {"nodaemon": True, "logfile": None, "pidfile": "mta.pid", "rundir": str(tmp_path)}
-    options._stay_what_we_are(twistd)
-    assert (options.pidfile, twistd["pidfile"]) == (str(tmp_path / "mta.pid"), "")
 
 
 def test_the_names_are_those_that_listeners_look_for(tmp_path: Path) -> None:
