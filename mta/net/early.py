@@ -1,9 +1,10 @@
 """Early: signals that have us reload or begin anew, and come before there is anybody who could, wait instead of ending
-the process, as they would by themselves.
+the process, as they would by themselves. Those that are to end it do so, where the kernel would not have it.
 
 This is there before the rest of the program, so it imports nothing of it.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,14 @@ def hold_back() -> None:
     for one in WAITING:
         signal.signal(one, lambda number, _: _came.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)  # whoever has executed us may have blocked them
+    end_at_once_by(signal.SIGTERM)  # the reactor has another way, from when it runs
+
+
+def end_at_once_by(number: int) -> None:
+    """Have a signal end the process, whatever it does. The first one of a container is spared by the kernel what it has
+    no handler for, and whoever stops that container would wait in vain."""
+    is_spared = os.getpid() == 1
+    signal.signal(number, (lambda *_: os._exit(128 + number)) if is_spared else signal.SIG_DFL)
 
 
 def hand_on(reactor: Any, calls: Mapping[int, Callable[[], object]]) -> None:

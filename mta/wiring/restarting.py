@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from mta.config.model import Config
 from mta.maillog import LineWriter, Log
+from mta.net.early import end_at_once_by
 from mta.net.handover import HandedOver, Rehearsal, handing_over
 from mta.net.systemd import Systemd
 from mta.wiring.control import listening_name_of_control
@@ -143,7 +144,7 @@ class Restarting:
         """The reactor has stopped, and all is closed. Returns where the process is to end."""
         if self._is_wanted:
             for one in _ENDS:  # from here on it ends us at once, as it does when the program has just begun
-                signal.signal(one, signal.SIG_DFL)
+                end_at_once_by(one)
         if not self._is_wanted:
             HandedOver(self._kept).close_all_but(())
             return

@@ -107,6 +107,23 @@ os.kill(os.getpid(), signal.SIGUSR2)
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
 
 
+@pytest.mark.parametrize(("pid", "status"), [("1", 128 + signal.SIGTERM), ("os.getpid()", -signal.SIGTERM)])
+def test_what_ends_a_process_ends_the_first_one_of_a_container_too(pid: str, status: int) -> None:
+    """Of which it is known by its process id alone; the kernel would leave it be."""
+    code = f"""
+import os, signal
+from mta.net.early import hold_back
+
+own, claimed = os.getpid(), {pid}
+os.getpid = lambda: claimed
+hold_back()
+assert (signal.getsignal(signal.SIGTERM) is signal.SIG_DFL) == (claimed != 1)
+os.kill(own, signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
 @pytest.mark.parametrize(
     ("begin", "heavy"),
     [

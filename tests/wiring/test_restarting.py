@@ -278,7 +278,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
         handlers[number] = handler
         return before
 
-    monkeypatch.setattr("mta.wiring.restarting.signal.signal", handle)
+    monkeypatch.setattr(signal, "signal", handle)
     return handlers
 
 
@@ -401,6 +401,27 @@ def test_whoever_stops_it_when_it_is_too_late_for_that_ends_the_process(
     world.restarting.restart()
     world.restarting.finish()
     assert signals == {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.SIG_DFL}
+
+
+class Gone(Program):
+    """Has been removed since it rehearsed."""
+
+    def execute(self, environment: Mapping[str, str]) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/opt/mta/bin/python")
+
+
+def test_a_program_that_has_gone_ends_it_and_says_so(
+    tmp_path: Path, signals: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("mta.wiring.restarting.os._exit", ended.append)
+    world = World(listening(tmp_path), succeed(("1.0", [])), Gone(("mta",), "/"))
+    world.restarting.restart()
+    world.restarting.finish()
+    assert ended == [70]
+    [_, (kind, why)] = world.log
+    assert (kind, why.startswith("the program cannot be executed: [Errno 2]")) == ("alarm", True)
+    assert [is_open(one) for one in world.ours] == [False] * 3, "nobody waits at what nobody listens at"
 
 
 def test_the_names_are_those_that_listeners_look_for(tmp_path: Path) -> None:
