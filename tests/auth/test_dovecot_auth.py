@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.peers.ground import Process, running, tool, wait_until
+from integration.peers.dovecot import Accounts, running_accounts
 from login_ground import IN_THE_CLEAR, INSIDE_TLS, Ground, alice, refusal
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
@@ -32,57 +32,17 @@ from mta.smtp.login import ClientMechanism
 WRONG = "535 5.7.8 the name or the password is wrong"
 UNAVAILABLE = "454 4.7.0 logins cannot be checked now; try again later"
 
-CONFIGURATION = """
-protocols =
-base_dir = {folder}/run
-state_dir = {folder}/run
-log_path = {folder}/log
-instance_name = {name}
-ssl = no
-auth_mechanisms = plain login cram-md5 digest-md5 scram-sha-1 scram-sha-256 anonymous external
-auth_failure_delay = 0
-default_vsz_limit = 0
-passdb {{
-  driver = passwd-file
-  args = scheme=plain username_format=%u {folder}/users
-}}
-userdb {{
-  driver = static
-  args = uid=mail gid=mail home=/nonexistent
-}}
-service auth {{
-  unix_listener {folder}/auth-client {{
-    mode = 0666
-  }}
-}}
-# It slows guessing by itself, which this test has no time for.
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service stats {{
-  unix_listener stats-writer {{
-    mode = 0666
-  }}
-}}
-"""
+MECHANISMS = ("plain", "login", "cram-md5", "digest-md5", "scram-sha-1", "scram-sha-256", "anonymous", "external")
 
 
 @contextlib.contextmanager
 def running_dovecot() -> Iterator[Path]:
     """A Dovecot that knows carol, whose password is "pencil". The path of its socket."""
-    command = tool("dovecot", "dovecot-core")
     folder = Path(tempfile.mkdtemp(prefix="mta-dove", dir="/tmp"))  # a short path: it holds sockets
     folder.chmod(0o755)
     try:
-        (folder / "users").write_text("carol@example.org:{PLAIN}pencil\n")
-        (folder / "users").chmod(0o644)
-        (folder / "dovecot.conf").write_text(CONFIGURATION.format(folder=folder, name=folder.name))
-        process = Process("dovecot", [command, "-F", "-c", folder / "dovecot.conf"], folder)
-        with running(process):
-            wait_until((folder / "auth-client").exists, f"Dovecot makes its socket\n{process.output}")
-            yield folder / "auth-client"
+        with running_accounts(Accounts(folder, {"carol@example.org": "pencil"}, MECHANISMS)) as accounts:
+            yield accounts.socket
     finally:
         shutil.rmtree(folder)
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 import trustme
-from peers.ground import Loopback, Process, free_port, greets, running, tool, wait_until
+from peers.dovecot import Accounts, running_accounts
+from peers.ground import Loopback, free_port, greets, wait_until
 from peers.postfix import Postfix, running_postfix
 from reading import with_lf
 from twisted.internet.defer import maybeDeferred
@@ -56,30 +57,6 @@ SERVICES = {
     "clear": "-o smtpd_sasl_auth_enable=yes -o smtpd_tls_security_level=none -o smtpd_tls_auth_only=no"
     " -o smtpd_client_restrictions=permit_sasl_authenticated,reject",
 }
-DOVECOT = """
-protocols =
-base_dir = {folder}/run
-state_dir = {folder}/run
-log_path = {folder}/dovecot.log
-instance_name = {name}
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
-default_vsz_limit = 0
-passdb {{
-  driver = passwd-file
-  args = scheme=plain username_format=%u {folder}/users
-}}
-userdb {{
-  driver = static
-  args = uid=65534 gid=65534 home=/nonexistent
-}}
-service auth {{
-  unix_listener {folder}/auth {{
-    mode = 0666
-  }}
-}}
-"""
 
 
 class Upstreams:
@@ -95,9 +72,8 @@ class Upstreams:
             for name, options in SERVICES.items():
                 port = self.ports[name] = free_port(postfix.address)
                 master.write(f"{postfix.address}:{port} inet n - n - - smtpd {options.format(folder=folder)}\n")
-        (folder / "users").write_text("shop:{PLAIN}right\n")
-        (folder / "users").chmod(0o644)
-        (folder / "dovecot.conf").write_text(DOVECOT.format(folder=folder, name=folder.name))
+        mechanisms = ("plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256")
+        self.accounts = Accounts(folder, {"shop": "right"}, mechanisms)
 
 
 def keep(folder: Path, *names: str) -> None:
@@ -113,14 +89,11 @@ def upstreams(scratch: Path, loopback: Loopback) -> Iterator[Upstreams]:
     address = loopback.address()
     postfix = Postfix(folder, address, "mx.post.test", "post.test", ["bob"])
     hosts = Upstreams(postfix, folder)
-    accounts = Process("dovecot", [tool("dovecot", "dovecot-core"), "-F", "-c", folder / "dovecot.conf"], folder)
-    with running(accounts):
-        wait_until((folder / "auth").exists, "Dovecot serves accounts")
-        with running_postfix(postfix):
-            for name, port in hosts.ports.items():
-                if name != "implicit":
-                    wait_until(lambda port=port: greets(address, port), f"Postfix greets at {port}")  # type: ignore[misc]
-            yield hosts
+    with running_accounts(hosts.accounts), running_postfix(postfix):
+        for name, port in hosts.ports.items():
+            if name != "implicit":
+                wait_until(lambda port=port: greets(address, port), f"Postfix greets at {port}")  # type: ignore[misc]
+        yield hosts
     shutil.rmtree(folder / "run", ignore_errors=True)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import trustme
 
 from .daemon import Relay
-from .ground import Process, greets, running, tool, wait_until
+from .dovecot import Accounts, running_accounts
+from .ground import greets, wait_until
 from .postfix import Postfix, running_postfix
 
 HOST = "mx.hops.test"
@@ -47,36 +48,6 @@ _SERVICES: dict[str, dict[str, str]] = {
 }
 # Postfix does not look whether its logger has taken a line, and of very many some are lost: no count goes by those.
 _TACITURN = frozenset({"login", *(f"by-{name}" for name in MECHANISMS)})
-_DOVECOT = """
-protocols =
-base_dir = {folder}/run
-state_dir = {folder}/run
-log_path = {folder}/dovecot.log
-instance_name = {name}
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = {mechanisms}
-auth_failure_delay = 0
-default_vsz_limit = 0
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-passdb {{
-  driver = passwd-file
-  args = scheme=plain username_format=%u {folder}/users
-}}
-userdb {{
-  driver = static
-  args = uid=65534 gid=65534 home=/nonexistent
-}}
-service auth {{
-  unix_listener {folder}/auth {{
-    mode = 0666
-  }}
-}}
-"""
 
 
 class Hops:
@@ -109,14 +80,7 @@ class Hops:
             name: self.postfix.listen(name, verbose=name not in _TACITURN, **settings)
             for name, settings in _SERVICES.items()
         }
-        (folder / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
-        (folder / "users").chmod(0o644)
-        (folder / "dovecot.conf").write_text(
-            _DOVECOT.format(folder=folder, name=folder.name, mechanisms=" ".join(MECHANISMS))
-        )
-        self.accounts = Process(
-            "accounts", [tool("dovecot", "dovecot-core"), "-F", "-c", folder / "dovecot.conf"], folder
-        )
+        self.accounts = Accounts(folder, {USER: PASSWORD}, MECHANISMS)
 
     def url(self, name: str, scheme: str = "smtp", host: str = HOST) -> str:
         """For `via:`."""
@@ -148,11 +112,9 @@ class Hops:
 @contextlib.contextmanager
 def running_hops(hops: Hops) -> Iterator[Hops]:
     """Both, started, and stopped at the end."""
-    with running(hops.accounts):
-        wait_until((hops.postfix.folder / "auth").exists, "Dovecot serves accounts")
-        with running_postfix(hops.postfix):
-            wait_until(lambda: greets(hops.address, hops.ports["login"]), "Postfix greets at its last port")
-            yield hops
+    with running_accounts(hops.accounts), running_postfix(hops.postfix):
+        wait_until(lambda: greets(hops.address, hops.ports["login"]), "Postfix greets at its last port")
+        yield hops
 
 
 def attempts(relay: Relay, queue_id: str, count: int = 1) -> list[Mapping[str, Any]]:
