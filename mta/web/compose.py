@@ -1,10 +1,11 @@
 """Compose: a message made of what a program has sent as JSON."""
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from email.errors import MessageError
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, EmailPolicy
 from typing import Any, Final, NamedTuple
 
 from mta.web import patterns
@@ -13,6 +14,19 @@ from mta.web.schemas import MOST_ATTACHMENTS, MOST_FIELDS, MOST_RECIPIENTS
 from mta.web.seams import Unusable
 
 FIELDS: Final = ("from", "to", "cc", "bcc", "reply_to", "sender", "subject", "text", "html", "headers", "attachments")
+
+_UNCONTINUED: Final = re.compile(rb"\r\n(?=[^ \t\r\n])")
+
+
+class _Folding(EmailPolicy):
+    """The library's, which may fold at a comma that nothing but an encoded name follows, and then loses the space that
+    makes the next line a continuation (RFC 5322 2.2.3). As no value has a line end of its own, each is a fold."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return _UNCONTINUED.sub(b"\r\n ", super().fold_binary(name, value))
+
+
+_POLICY: Final = _Folding() + SMTP
 
 
 class Composed(NamedTuple):
@@ -35,7 +49,7 @@ def compose(asked: Any) -> Composed:
         raise Unusable("from is one address, as in a header")
     author = _addresses(asked, "from", patterns.ADDRESS)
     to, cc, bcc = (_addresses(asked, name) for name in ("to", "cc", "bcc"))
-    message = EmailMessage(SMTP)
+    message = EmailMessage(_POLICY)
     try:
         _head(message, asked, {"From": author, "To": to, "Cc": cc, "Reply-To": _addresses(asked, "reply_to")})
         _body(message, asked)

@@ -4,6 +4,8 @@ import io
 import re
 import socket
 import threading
+from email import message_from_bytes
+from email.policy import SMTP
 from typing import Any
 
 import pytest
@@ -180,6 +182,20 @@ def test_a_domain_beyond_ascii_is_refused_not_written_into_the_header_as_somethi
     for name in ("from", "to", "reply_to"):
         assert "is not an address" in refuses({**PLAIN, name: "ann@grüße.example"}), name
     assert compose({**PLAIN, "from": "Ann Grüße <ann@xn--gre-3nae.example>"}).sender == "ann@xn--gre-3nae.example"
+
+
+def test_a_header_that_is_folded_before_an_encoded_name_goes_on() -> None:
+    names = ["Zoë Müller", "Jürgen Groß", "Ünsal Öztürk"]
+    for more in range(0, 31, 3):
+        recipients = [f"{name}{'x' * more} <{number}@here.test>" for number, name in enumerate(names)]
+        octets = composed({**PLAIN, "cc": ",".join(recipients)}).content.read()
+        for line in octets.partition(b"\r\n\r\n")[0].split(b"\r\n"):
+            assert re.match(rb"[ \t]+\S|[A-Za-z-]+:", line), octets
+        told = message_from_bytes(octets, policy=SMTP)["Cc"].addresses
+        assert [one.addr_spec for one in told] == [f"{number}@here.test" for number in range(len(names))]
+        # The library of 3.11 loses the space within a long name.
+        bare = [one.display_name.replace(" ", "") for one in told]
+        assert bare == [f"{name}{'x' * more}".replace(" ", "") for name in names]
 
 
 @settings(max_examples=40)
