@@ -130,8 +130,11 @@ def with_s_nail(office: Office, to: str) -> None:
 
 def with_git(office: Office, to: str) -> None:
     (office.folder / "0001.patch").write_text(PATCH)
+    # It wants to know who commits, whatever it is told of who writes.
+    (office.folder / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@sender.test\n")
     words = (f"--sendmail-cmd={office.sendmail}", f"--to={to}", "--confirm=never", "--suppress-cc=all")
-    office.run([tool("git", "git"), "send-email", "--from=ann@sender.test", *words, office.folder / "0001.patch"])
+    git = ["env", f"HOME={office.folder}", tool("git", "git")]
+    office.run([*git, "send-email", "--from=ann@sender.test", *words, office.folder / "0001.patch"])
 
 
 def with_cron(office: Office, to: str) -> None:
