@@ -1,7 +1,9 @@
 """Clients that are commands of their own: swaks, curl, msmtp and s-nail."""
 
+import re
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from urllib.parse import quote
 
 from reading import with_lf
@@ -78,6 +80,14 @@ def msmtp(desk: Desk, letter: Letter) -> Sent:
     if letter.dsn:
         command += [f"--dsn-notify={letter.dsn.notify.lower()}", f"--dsn-return={letter.dsn.returned.lower()}"]
     return run([*command, "--", letter.recipient], with_lf(letter.content))
+
+
+@cache
+def msmtp_binds() -> bool:
+    """Does the msmtp that is here know SCRAM with channel binding (from 1.8.25 on)?"""
+    told = run([tool("msmtp", "msmtp"), "--version"]).text
+    [version] = re.findall(r"^msmtp version (\d+)\.(\d+)\.(\d+)", told)
+    return tuple(map(int, version)) >= (1, 8, 25)
 
 
 def s_nail(desk: Desk, letter: Letter) -> Sent:
