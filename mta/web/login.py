@@ -20,6 +20,7 @@ border-radius:10px}
 h1{margin:0 0 1rem;font-size:1.4rem;line-height:1.25}
 p{margin:.9rem 0 0;color:var(--soft);font-size:.93rem}
 label{display:block;color:var(--soft);font-size:.87rem}
+[hidden]{display:none}
 input,button{display:block;width:100%;min-height:2.4rem;padding:.4rem .75rem;border:1px solid var(--edge);
 border-radius:7px;background:var(--card);color:var(--text);font:inherit}
 input{margin:.2rem 0 1rem}
