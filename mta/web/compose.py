@@ -4,6 +4,8 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from email.errors import MessageError
+from email.header import Header
+from email.headerregistry import Address, AddressHeader
 from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from typing import Any, Final, NamedTuple
@@ -15,15 +17,43 @@ from mta.web.seams import Unusable
 
 FIELDS: Final = ("from", "to", "cc", "bcc", "reply_to", "sender", "subject", "text", "html", "headers", "attachments")
 
+_OF_ADDRESSES: Final = ("from", "to", "cc", "reply-to")
+_LINE: Final = 78  # characters that a line should have at most (RFC 5322 2.1.1)
+_WORD: Final = 64  # characters of an encoded word, so that it fits behind the name of its field
 _UNCONTINUED: Final = re.compile(rb"\r\n(?=[^ \t\r\n])")
+_BEFORE_WORDS: Final = re.compile(r" (?=[^ ])")
 
 
 class _Folding(EmailPolicy):
-    """The library's, which may fold at a comma that nothing but an encoded name follows, and then loses the space that
-    makes the next line a continuation (RFC 5322 2.2.3). As no value has a line end of its own, each is a fold."""
+    """The library's, but for fields of addresses: it may fold within an encoded word, or twice, so that a name reads
+    otherwise or not at all. And it may fold at a comma that nothing but an encoded name follows, and then loses the
+    space that makes the next line a continuation (RFC 5322 2.2.3). As no value has a line end of its own, each is one.
+    """
 
-    def fold_binary(self, name: str, value: str) -> bytes:
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        if isinstance(value, AddressHeader) and name.lower() in _OF_ADDRESSES:
+            return _folded(f"{name}: {', '.join(map(_mailbox, value.addresses))}").encode("ascii")
         return _UNCONTINUED.sub(b"\r\n ", super().fold_binary(name, value))
+
+
+def _mailbox(address: Address) -> str:
+    """As a header has it: a name that is not in ASCII in encoded words (RFC 2047 5), on one line."""
+    name = address.display_name
+    if name.isascii():
+        return str(address)
+    return f"{Header(name, 'utf-8', maxlinelen=_WORD).encode(linesep='')} <{address.addr_spec}>"
+
+
+def _folded(line: str) -> str:
+    """A line as several, which have no more characters than they should where there are spaces to fold it at."""
+    first, *words = _BEFORE_WORDS.split(line)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + len(f" {word}") <= _LINE:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f" {word}")
+    return "".join(f"{one}\r\n" for one in lines)
 
 
 _POLICY: Final = _Folding() + SMTP
