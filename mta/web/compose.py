@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from email.errors import MessageError
 from email.header import Header
-from email.headerregistry import Address, AddressHeader
+from email.headerregistry import Address, AddressHeader, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
 from typing import Any, Final, NamedTuple
@@ -21,39 +21,43 @@ _OF_ADDRESSES: Final = ("from", "to", "cc", "reply-to")
 _LINE: Final = 78  # characters that a line should have at most (RFC 5322 2.1.1)
 _WORD: Final = 64  # characters of an encoded word, so that it fits behind the name of its field
 _UNCONTINUED: Final = re.compile(rb"\r\n(?=[^ \t\r\n])")
-_BEFORE_WORDS: Final = re.compile(r" (?=[^ ])")
+_BEFORE_WORDS: Final = re.compile(r" (?=[^ \t])")
 
 
 class _Folding(EmailPolicy):
-    """The library's, but for fields of addresses: it may fold within an encoded word, or twice, so that a name reads
-    otherwise or not at all. And it may fold at a comma that nothing but an encoded name follows, and then loses the
+    """The library's, but for addresses and text, which it may fold so that they read otherwise: within an encoded word,
+    or where a space is lost. And it may fold at a comma that nothing but an encoded name follows, and then loses the
     space that makes the next line a continuation (RFC 5322 2.2.3). As no value has a line end of its own, each is one.
     """
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         if isinstance(value, AddressHeader) and name.lower() in _OF_ADDRESSES:
-            return _folded(f"{name}: {', '.join(map(_mailbox, value.addresses))}").encode("ascii")
+            return _folded(name, ", ".join(map(_mailbox, value.addresses)))
+        if isinstance(value, UnstructuredHeader):
+            return _folded(name, _in_ascii(str(value)))
         return _UNCONTINUED.sub(b"\r\n ", super().fold_binary(name, value))
 
 
 def _mailbox(address: Address) -> str:
-    """As a header has it: a name that is not in ASCII in encoded words (RFC 2047 5), on one line."""
     name = address.display_name
-    if name.isascii():
-        return str(address)
-    return f"{Header(name, 'utf-8', maxlinelen=_WORD).encode(linesep='')} <{address.addr_spec}>"
+    return str(address) if name.isascii() else f"{_in_ascii(name)} <{address.addr_spec}>"
 
 
-def _folded(line: str) -> str:
-    """A line as several, which have no more characters than they should where there are spaces to fold it at."""
-    first, *words = _BEFORE_WORDS.split(line)
+def _in_ascii(text: str) -> str:
+    """Text as a header has it: in encoded words where it is not in ASCII (RFC 2047), on one line."""
+    return text if text.isascii() else Header(text, "utf-8", maxlinelen=_WORD).encode(linesep="")
+
+
+def _folded(name: str, text: str) -> bytes:
+    """A field, in lines that have no more characters than they should where there are spaces to fold them at."""
+    first, *words = _BEFORE_WORDS.split(f"{name}: {text}")
     lines = [first]
     for word in words:
         if len(lines[-1]) + len(f" {word}") <= _LINE:
             lines[-1] += f" {word}"
         else:
             lines.append(f" {word}")
-    return "".join(f"{one}\r\n" for one in lines)
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
 _POLICY: Final = _Folding() + SMTP
