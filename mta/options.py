@@ -181,6 +181,8 @@ def _started(config: Config, options: Options, twistd: Mapping[str, Any], reacto
     log = service.log.event
     in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
     restarting = Restarting(reactor, program, systemd, sink, log, in_thread, lambda: service.config, parts)
+    if isinstance(service, StartedSupervisor):
+        service.call_off = restarting.call_off
     control = Control(reactor, config.spool, handed, log, restarting.restart)
     control.setServiceParent(service)
     parts.append(control.hand_over)

@@ -18,6 +18,7 @@ from mta.spool.drop import NAME as DROP
 from mta.spool.drop import examine as examine_drop
 
 _FILE = re.compile(r"queue-\d{1,3}\.(db(-wal|-shm)?|lock|write)")
+_SET_ASIDE = re.compile(r"(queue-\d{1,3}\.db\.damaged-\d{8}T\d{6}Z)(-wal|-shm)?")  # by `database.set_aside`
 _NUMBER = re.compile(r"\d{1,3}")
 _ROOT = 0
 
@@ -47,6 +48,12 @@ def examine(folder: Path, disk: Disk) -> list[str]:
         if found is not None:  # or else it has been removed just now
             _be_what_it_should(path, found, is_folder)
             unwise += _examine(str(path), path, found, files_of | ({_ROOT} if is_folder else set()))
+    # Whoever was to be told when that was done may not have heard it.
+    for name in sorted({one[1] for one in map(_SET_ASIDE.fullmatch, disk.names(folder)) if one is not None}):
+        unwise.append(
+            f"{folder / name} was set aside as damaged, and what is in it is not in the queue; "
+            "save what can be saved, then move it out of the spool"
+        )
     return unwise
 
 

@@ -98,7 +98,7 @@ class Restarting:
     async def _begin_anew(self, version: str) -> list[str]:
         """The rehearsal has gone well. What keeps us from it even so; nothing where all is on its way."""
         self._is_wanted = True
-        handlers = [(one, signal.signal(one, self._be_stopped)) for one in _ENDS]
+        handlers = [(one, signal.signal(one, self.call_off)) for one in _ENDS]
         turn = Deferred[None]()  # whoever was asked to end before that has the reactor stop first
         self._reactor.callFromThread(turn.callback, None)
         await turn
@@ -134,8 +134,8 @@ class Restarting:
             return _unexpected(error)
         return ""
 
-    def _be_stopped(self, *_: object) -> None:
-        """Somebody wants it to end, which it is about to do."""
+    def call_off(self, *_: object) -> None:
+        """Have it end, which it is about to do, and not begin anew: somebody wants that, or has to see to something."""
         self._is_wanted = False
         self._systemd.keeps_us = False
         self._systemd.tell("STOPPING=1")

@@ -79,6 +79,7 @@ class Supervisor(MultiService):
         self._restarts: dict[int, IDelayedCall] = {}
         self._is_ending = False
         self._is_changing = False
+        self.call_off: Callable[[], None] = lambda: None  # a start anew, where one is on its way; see `Restarting`
         self._stopped: Deferred[None] | None = None
         self._heartbeat = Heartbeat(reactor, systemd, self._ask_all, self._status)
         self.reloading = Reloading(
@@ -309,8 +310,10 @@ class Supervisor(MultiService):
             self._resume(worker)
             self.hatches.remind(worker.number)
         elif worker.is_damaged:
+            self._log.event("alarm", why=worker.why)
             atexit.register(self._exit)
-            self._end(worker.why)
+            self.call_off()
+            self._end()
         else:
             self._log.event("alarm", why=f"{worker} cannot start: {worker.why}")
 
@@ -318,13 +321,14 @@ class Supervisor(MultiService):
         """Nobody could be started again, and nobody tells how they end. That they have they tell by their lines."""
         for worker in list(self._workers.values()):
             worker.gone(None, "")
-        self._end("the process that starts workers is no more, so this relay stops")
+        if not self._is_ending:
+            self._log.event("alarm", why="the process that starts workers is no more, so this relay stops")
+        self._end()
 
-    def _end(self, why: str) -> None:
+    def _end(self) -> None:
         """Stop the relay, if it is not stopping already."""
         if not self._is_ending:
             self._is_ending = True
-            self._log.event("alarm", why=why)
             with suppress(ReactorNotRunning):  # somebody has stopped it just now
                 self._reactor.stop()
 

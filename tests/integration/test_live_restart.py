@@ -1,6 +1,7 @@
 """`mta restart` and SIGUSR2: the program begins anew in its own process, and no client is refused meanwhile."""
 
 import contextlib
+import fcntl
 import os
 import pwd
 import re
@@ -154,3 +155,26 @@ def test_a_daemon_of_several_workers_stays_the_process_that_its_pidfile_names(
         if pidfile.exists():
             os.kill(int(pidfile.read_text()), signal.SIGKILL)
         start.forget()
+
+
+def test_a_queue_file_that_is_found_damaged_in_between_is_not_followed_by_an_empty_one(make_relay: StartRelay) -> None:
+    """A worker that is being started finds it so when the relay already ends, to begin anew."""
+    relay = make_relay(workers=2)
+    relay.start(within=60)
+    file, before = relay.spool / "queue-1.db", relay.workers()[1]
+    with (relay.spool / "queue-1.lock").open("rb") as lock:
+        os.kill(before, signal.SIGKILL)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_until(lambda: relay.workers().get(1, before) != before, "it is being started again")
+        worker = relay.workers()[1]
+        os.kill(worker, signal.SIGSTOP)
+        with file.open("r+b") as spoiled:  # but for its first page, which is what a rehearsal looks at
+            spoiled.seek(4096)
+            spoiled.write(b"\xff" * (file.stat().st_size - 4096))
+        os.kill(relay.process.pid, signal.SIGUSR2)
+        wait_until(lambda: " restarting " in relay.output, "the relay ends", 60)
+    os.kill(worker, signal.SIGCONT)
+    assert relay.process.wait(within=30) == 1
+    assert f'alarm why="the queue file {file} is damaged' in relay.output
+    assert not file.exists()
+    [_] = relay.spool.glob("queue-1.db.damaged-*Z")

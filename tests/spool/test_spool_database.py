@@ -1,6 +1,7 @@
 """Opening: what is made, what is upgraded, what is refused, and what is set aside."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -219,7 +220,11 @@ def test_a_damaged_file_is_set_aside_and_the_start_refused(folder: Path, clock: 
     assert str(aside) in reason
     assert "begins with an empty queue" in reason
     assert not path.exists()
-    assert SqliteWorld(clock, folder).start  # starting again begins with an empty queue
+    world = SqliteWorld(clock, folder)  # starting again begins with an empty queue
+    assert world.restart().unwise == (
+        f"{aside} was set aside as damaged, and what is in it is not in the queue; "
+        "save what can be saved, then move it out of the spool",
+    )
     assert listed(folder) == []
 
 
@@ -247,7 +252,10 @@ def test_a_log_without_its_file_is_not_read_into_a_new_one(folder: Path, clock: 
     folder.mkdir()
     (folder / "queue-0.db-wal").write_bytes(b"whose?")
     assert "-wal is still there" in refused(folder, clock)
-    SqliteWorld(clock, folder).close()
+    world = SqliteWorld(clock, folder)
+    [why] = world.restart().unwise
+    assert re.search(r"/queue-0\.db\.damaged-\w+ was set aside", why)
+    world.close()
     assert listed(folder) == []
 
 

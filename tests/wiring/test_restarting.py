@@ -330,7 +330,7 @@ def in_the_same_turn(world: World, answer: "Deferred[Any]") -> None:
 
 def a_moment_later(world: World, answer: "Deferred[Any]") -> None:
     """The signal comes when the reactor is not asked for it any more."""
-    world.queued.append(world.restarting._be_stopped)
+    world.queued.append(world.restarting.call_off)
     answer.callback(("1.0", []))
 
 
