@@ -84,16 +84,20 @@ class Restarting:
         if self._is_busy:
             return ["it is being started anew already"]
         self._is_busy = True
-        rehearsal = Rehearsal(names_of(self._current()), self._systemd.names)
         try:
-            version, reasons = await self._in_thread(self._program.rehearse, rehearsal, self._is_called_off)
-        except Exception as error:
-            version, reasons = "", [_unexpected(error)]
-        why = list(reasons) or await self._begin_anew(version)
+            why = await self._try()
+        except Exception as error:  # nobody looks at what becomes of a signal
+            why = [_unexpected(error)]
+            self._is_wanted = False
         self._is_busy = not why
         for one in why:
             self._log("not-restarted", why=one)
         return why
+
+    async def _try(self) -> list[str]:
+        rehearsal = Rehearsal(names_of(self._current()), self._systemd.names)
+        version, reasons = await self._in_thread(self._program.rehearse, rehearsal, self._is_called_off)
+        return list(reasons) or await self._begin_anew(version)
 
     async def _begin_anew(self, version: str) -> list[str]:
         """The rehearsal has gone well. What keeps us from it even so; nothing where all is on its way."""

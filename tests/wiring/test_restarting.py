@@ -255,7 +255,8 @@ def test_a_rehearsal_that_does_not_go_well_changes_nothing_and_one_is_under_way_
     assert world.log == [("not-restarted", "one"), ("not-restarted", "two")]
     assert (world.stops, world.systemd.keeps_us) == (0, False)
     world.restarting.finish()  # returns: it just ends
-    world.restarting.restart()
+    answer.addCallback(lambda _: ("", ["three"]))
+    assert now(world.restarting.restart()) == ["three"]
     assert len(world.asked) == 2
 
 
@@ -379,6 +380,20 @@ def test_a_bug_in_a_rehearsal_is_a_reason_and_no_hindrance_for_the_next(tmp_path
     world = World(listening(tmp_path), fail(ValueError("a bug")))
     for _ in range(2):
         assert now(world.restarting.restart()) == ["unexpected ValueError: a bug (the log has more)"]
+
+
+def test_a_bug_on_the_way_is_a_reason_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a restart that a signal has asked for nobody would hear otherwise, and it would be busy for ever."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(signal, "signal", broken)
+    world = World(listening(tmp_path), succeed(("1.0", [])))
+    assert now(world.restarting.restart()) == ["unexpected ValueError: a bug (the log has more)"]
+    assert world.log == [("not-restarted", "unexpected ValueError: a bug (the log has more)")]
+    assert (world.restarting._is_busy, world.stops) == (False, 0)
+    world.restarting.finish()
 
 
 def test_one_that_is_stopped_on_its_way_leaves_no_names_behind(tmp_path: Path, signals: dict[int, Any]) -> None:
