@@ -84,6 +84,9 @@ class Group:
                     os.kill(pid, number)
             if wait_for(lambda: not self.pids(), patience):
                 break
+        for process in self._processes:  # one may have ended since it was looked at, or not have joined the group yet
+            process.kill()
+            process.wait()
         if self._folder is not None:
             wait_for(self._is_removed, 2)
 

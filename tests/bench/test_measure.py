@@ -47,3 +47,10 @@ def test_the_end_is_the_end_of_all(group: Group, tmp_path: Path) -> None:
     pids = group.pids()
     group.end(patience=0.5)
     assert wait_for(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids), 10)
+
+
+def test_the_end_leaves_nobody_who_is_not_waited_for(group: Group, tmp_path: Path) -> None:
+    """Even if it has just been started, and is not in the group yet, or ends between two looks."""
+    processes = [group.start(["sleep", "60"], tmp_path, tmp_path / "log") for _ in range(3)]
+    group.end(patience=0.5)
+    assert None not in [process.returncode for process in processes]
