@@ -297,9 +297,10 @@ class Desk:
 
     def _open(self, worker: int) -> _Drawer:
         with _explained():
-            holding = self._folder.hold_for_a_moment(worker)
-            if holding is not None:
-                holding.close()
+            with _not_suspended():
+                holding = self._folder.hold_for_a_moment(worker)
+                if holding is not None:
+                    holding.close()
             lock = self._folder.write_lock(worker)
             try:
                 db = database.attach(self._folder.queue(worker), self._folder.vfs)
@@ -330,18 +331,19 @@ class Desk:
 
     def _recover(self, drawer: _Drawer) -> None:
         """Take up what a worker that is not there any more has left as being tried; nobody else would settle it."""
-        holding = self._folder.hold_for_a_moment(drawer.worker)
-        if holding is not None:
-            try:
-                with drawer.store.transaction():
-                    settling.recover(drawer.store)
-            finally:
-                holding.close()
+        with _not_suspended():
+            holding = self._folder.hold_for_a_moment(drawer.worker)
+            if holding is not None:
+                try:
+                    with drawer.store.transaction():
+                        settling.recover(drawer.store)
+                finally:
+                    holding.close()
 
 
 @contextmanager
 def _not_suspended() -> Iterator[None]:
-    """Let nobody's Ctrl-Z stop us while a worker waits for our lock."""
+    """Let nobody's Ctrl-Z stop us while a worker waits for our lock, or could not start for it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
     try:
         yield

@@ -1,7 +1,7 @@
 """Folder: what lies where in a spool folder, and who may hold what.
 
 queue-0.db            the queue file of worker 0 (and its -wal and -shm)
-queue-0.lock          held by the worker for life, with its process id in it
+queue-0.lock          held by the worker for life, with its process id in it; shared by `mta` commands for moments
 queue-0.write         held by whoever has a transaction open, the worker or the `mta` command
 content/0/            contents too large for a row, by queue id
 """
@@ -16,8 +16,9 @@ from mta.spool.content import ContentFiles
 from mta.spool.database import companions
 from mta.spool.disk import Disk, Lock
 
-LOCK_TRIES = 20  # the `mta` command takes a worker's lock for moments, to see whether there is a worker
-LOCK_WAIT = 0.05  # seconds
+LOCK_WAIT = 0.05  # seconds between two tries to get a lock
+RELAY_PATIENCE = 1.0  # seconds that a start waits for another relay to let go of a worker's lock
+COMMAND_PATIENCE = 5.0  # and for `mta` commands, which share it for moments, or write for moments
 
 _QUEUE_FILE = re.compile(r"queue-(\d{1,3})\.db")
 
@@ -56,19 +57,48 @@ class Folder:
         return self.disk.lock(self.path / f"queue-{worker}.write")
 
     def hold(self, worker: int, holder: int | None = None) -> Lock:
-        """Become the worker of a queue file, for life. Raises `SpoolBroken` where it has one that lives.
+        """Become the worker of a queue file, for life. Raises `SpoolBroken` where it has one that lives, or where a
+        command that stands still is in the way.
 
         holder: the process that others are told of; None for this one.
         """
         lock = self._life_lock(worker)
-        for _ in range(LOCK_TRIES):
-            if lock.try_acquire():
-                lock.sign(f"{holder or os.getpid()}\n")
-                return lock
-            time.sleep(LOCK_WAIT)
+        try:
+            self._obtain(lock, worker)
+            lock.sign(f"{holder or os.getpid()}\n")
+            self._see_to_writers(worker)
+        except BaseException:
+            lock.close()
+            raise
+        return lock
+
+    def _obtain(self, lock: Lock, worker: int) -> None:
+        if _wait_for(lock, RELAY_PATIENCE):
+            return
         other = lock.signature() or "unknown"
-        lock.close()
-        raise SpoolBroken(f"the spool {self.path} is in use by another relay, process {other} (queue {worker})")
+        if not lock.try_share():
+            raise SpoolBroken(f"the spool {self.path} is in use by another relay, process {other} (queue {worker})")
+        # There is no relay, but somebody who looks whether there is one.
+        if not _wait_for(lock, COMMAND_PATIENCE):
+            raise self._held_up(lock, worker)
+
+    def _see_to_writers(self, worker: int) -> None:
+        """Whoever has a transaction open has it for a moment, or stands still, and then nothing could be written."""
+        lock = self.write_lock(worker)
+        try:
+            if not _wait_for(lock, COMMAND_PATIENCE):
+                raise self._held_up(lock, worker)
+        finally:
+            lock.close()
+
+    def _held_up(self, lock: Lock, worker: int) -> SpoolBroken:
+        others = lock.others()
+        who = "process " + " and ".join(map(str, others)) if others else "a process that the kernel does not name here"
+        pids = " ".join(map(str, others)) or "PROCESS"
+        return SpoolBroken(
+            f"the spool {self.path} is held up by {who}, most likely an mta command that was stopped (queue {worker}); "
+            f"let it go on (kill -CONT {pids}) or end it (kill -KILL {pids}), then start again"
+        )
 
     def holder(self, worker: int) -> str:
         """What the worker of a queue file has signed with: its process id, or its supervisor's."""
@@ -79,12 +109,21 @@ class Folder:
             lock.close()
 
     def hold_for_a_moment(self, worker: int) -> Lock | None:
-        """Take the place of a worker that is not there; None where it is."""
+        """Keep the place of a worker that is not there; None where it is. Others may keep it as well."""
         lock = self._life_lock(worker)
-        if lock.try_acquire():
+        if lock.try_share():
             return lock
         lock.close()
         return None
 
     def _life_lock(self, worker: int) -> Lock:
         return self.disk.lock(self.path / f"queue-{worker}.lock")
+
+
+def _wait_for(lock: Lock, patience: float) -> bool:
+    """Take a lock, within so many seconds."""
+    for _ in range(round(patience / LOCK_WAIT)):
+        if lock.try_acquire():
+            return True
+        time.sleep(LOCK_WAIT)
+    return lock.try_acquire()

@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import apsw
@@ -17,7 +18,7 @@ from mta.message.envelope import Envelope, format_queue_id, parse_queue_id
 from mta.spool import database
 from mta.spool.desk import Desk
 from mta.spool.disk import Disk
-from mta.spool.folder import Folder
+from mta.spool.folder import RELAY_PATIENCE, Folder
 from mta.spool.keeping import ADD_MESSAGE
 from mta.spool.sqlite import SqliteSpool
 
@@ -111,6 +112,55 @@ def test_a_relay_in_another_process_is_refused(folder: Path, clock: Clock) -> No
         assert f"process {process.pid}" in refused(folder, clock)
         process.kill()
     SqliteWorld(clock, folder).close()
+
+
+STANDS_STILL = """
+import os, pathlib, signal, sys
+from mta.spool.disk import Disk
+from mta.spool.folder import RELAY_PATIENCE, Folder
+
+folder = Folder(pathlib.Path(sys.argv[1]), Disk(), None)
+held = folder.hold_for_a_moment(0) if sys.argv[2] == "looks" else folder.write_lock(0)
+held.acquire() if sys.argv[2] == "writes" else None
+print("it has it", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.parametrize("does", ["looks", "writes"])
+def test_a_command_that_stands_still_is_named(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    """One that was stopped when it saw whether there is a relay, or in the middle of a change."""
+    SqliteWorld(clock, folder).close()
+    monkeypatch.setattr("mta.spool.folder.RELAY_PATIENCE", 0.1)
+    monkeypatch.setattr("mta.spool.folder.COMMAND_PATIENCE", 0.1)
+    command = [sys.executable, "-c", STANDS_STILL, str(folder), does]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"it has it\n"
+            pid = process.pid
+            assert refused(folder, clock) == (
+                f"the spool {folder} is held up by process {pid}, most likely an mta command that was stopped "
+                f"(queue 0); let it go on (kill -CONT {pid}) or end it (kill -KILL {pid}), then start again"
+            )
+        finally:
+            process.kill()
+    SqliteWorld(clock, folder).close()
+
+
+def test_commands_do_not_take_one_another_for_a_relay_and_a_start_waits_for_them(folder: Path, clock: Clock) -> None:
+    SqliteWorld(clock, folder).close()
+    one, other = (Folder(folder, Disk(), None).hold_for_a_moment(0) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    one.close()
+    later = threading.Timer(RELAY_PATIENCE + 0.1, other.close)
+    later.start()
+    world = SqliteWorld(clock, folder)
+    later.join()
+    assert Folder(folder, Disk(), None).hold_for_a_moment(0) is None
+    world.close()
 
 
 def test_an_sqlite_that_can_lose_mail_is_refused(folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from mta.interfaces import NewDelivery, Pause, Record
 from mta.message.envelope import Recipient
 from mta.message.timeline import Event
 from mta.spool import history
-from mta.spool.disk import Disk
+from mta.spool.disk import Disk, Lock
+from mta.spool.folder import Folder
 from mta.spool.matching import EVERYTHING
 from mta.spool.store import Store
 
@@ -109,6 +110,25 @@ def test_the_command_cannot_be_suspended_inside_a_transaction(world: SqliteWorld
             drawer.store.db.set_commit_hook(lambda: look() or False)
         desk.hold(EVERYTHING)
     assert masks == [True, False]
+
+
+def test_the_command_cannot_be_suspended_while_a_start_would_wait_for_it(
+    world: SqliteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it looks whether there is a relay, and when it takes up what one has left."""
+    world.commit()
+    world.close()
+    masks: list[bool] = []
+    real = Folder.hold_for_a_moment
+
+    def look(folder: Folder, worker: int) -> Lock | None:
+        masks.append(signal.SIGTSTP in signal.pthread_sigmask(signal.SIG_BLOCK, set()))
+        return real(folder, worker)
+
+    monkeypatch.setattr(Folder, "hold_for_a_moment", look)
+    with world.desk() as desk:
+        desk.hold(EVERYTHING)
+    assert masks == [True, True]
 
 
 # Stories

@@ -282,6 +282,10 @@ class VirtualLock(Lock):
     def try_acquire(self) -> bool:
         return not self.disk.alive or self.disk.volume.locks.setdefault(self._name, self) is self
 
+    def try_share(self) -> bool:
+        """Whoever has it has it alone, as nobody else does anything meanwhile."""
+        return self.try_acquire()
+
     def release(self) -> None:
         if self.disk.alive and self.disk.volume.locks.get(self._name) is self:
             del self.disk.volume.locks[self._name]
