@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from mta.config.model import Config, Webhook
 from mta.config.reading import read_token
+from mta.delivery.trouble import report
 from mta.ground import Ground
 from mta.maillog import Log
 from mta.net.measures import HOOK_WAITING, Measures
@@ -24,8 +24,6 @@ TOLD_UNASKED: Final = ("delivered", "deferred", "bounced", "discarded", "expande
 """The events that a webhook without `events` is told of: all that end or delay mail."""
 
 _KINDS: Final = {"bounced": "failed"}  # what the timeline calls otherwise
-
-_log = Logger()
 
 
 class Webhooks:
@@ -106,9 +104,7 @@ class Webhooks:
         """Have the queue file say who is told of what. If it cannot be written now, the next look tries again."""
         wanted, self._subscriptions = self._subscriptions, None
         if wanted is not None:
-            Deferred.fromCoroutine(self._put(wanted)).addErrback(
-                lambda failure: _log.failure("who is told of events could not be written", failure)
-            )
+            Deferred.fromCoroutine(self._put(wanted)).addErrback(report, "who is told of events could not be written")
 
     async def _put(self, wanted: list[Subscription]) -> None:
         try:

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import fail
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs, formatEvent
 
 from mta.config.load import load
 from mta.config.model import Config
 from mta.dns.memory import MemoryResolver
 from mta.ground import Ground
+from mta.interfaces import SpoolBroken
 from mta.policy.routing import Via
 from mta.service import Relay
 from mta.wiring.retired import LINGER
@@ -201,3 +204,15 @@ def test_a_relay_that_stops_takes_up_nothing(ground: Standing) -> None:
     with pytest.raises(CannotStart, match="stopping"):
         ground.relay.adopt(change)
     assert not ground.reactor.open
+
+
+def test_a_queue_file_that_fails_is_no_bug_of_those_who_are_told_of_events(
+    ground: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says itself what is the matter with it, so there is no traceback."""
+    monkeypatch.setattr(ground.relay.spool.outbox, "forget_others", lambda limit: fail(SpoolBroken("no disk")))
+    with capturedLogs() as said:
+        ground.relay.adopt(ground.relay.prepare(ground.config()))
+        ground.reactor.advance(1)
+    assert [formatEvent(one) for one in said] == ["who is told of events could not be written: no disk"]
+    assert not [one for one in said if "log_failure" in one]

@@ -286,6 +286,9 @@ class VirtualLock(Lock):
         """Whoever has it has it alone, as nobody else does anything meanwhile."""
         return self.try_acquire()
 
+    def others(self) -> list[int]:
+        return []  # they are processes of the simulation alone
+
     def release(self) -> None:
         if self.disk.alive and self.disk.volume.locks.get(self._name) is self:
             del self.disk.volume.locks[self._name]
