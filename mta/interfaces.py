@@ -15,7 +15,7 @@ from mta.message.timeline import Event
 from mta.policy.exchangers import Answer, Exchanger
 from mta.policy.pattern import Pattern
 from mta.policy.routing import Hop
-from mta.smtp.login import ClientMechanism
+from mta.smtp.login import Binding, ClientMechanism
 from mta.smtp.reply import Reply
 
 if TYPE_CHECKING:  # the `mta` command lists a queue without loading Twisted
@@ -335,15 +335,27 @@ class LoggedIn(NamedTuple):
     senders: tuple[Pattern, ...] = ()
 
 
+class IChannel(Interface):
+    """The TLS of a connection, as what a login inside it can be bound to (RFC 5056)."""
+
+    def binding(kind: str) -> bytes | None:
+        """The octets of a type ("tls-exporter"); None where it is not known, or says nothing about this connection."""
+
+    def usual() -> Binding | None:
+        """What a client binds with; None where nothing will do."""
+
+
 class LoginFrom(NamedTuple):
     """What a client is known by before it logs in. tls: the connection is encrypted. plaintext: it may use PLAIN and
     LOGIN (it is encrypted, or comes from `plaintext_auth`). certificate: the names that a verified certificate of
-    its own gives it (mail addresses, then the common name); () where it showed none."""
+    its own gives it (mail addresses, then the common name); () where it showed none. channel: what it can bind a login
+    to; None where its TLS ends elsewhere, or there is none."""
 
     address: str
     tls: bool = False
     plaintext: bool = False
     certificate: tuple[str, ...] = ()
+    channel: IChannel | None = None
 
 
 class IExchange(Interface):
@@ -377,10 +389,13 @@ class IAuthentication(Interface):
 class ILogins(Interface):
     """How this relay logs in upstream."""
 
-    def mechanism(login: str, offered: Collection[str], tls: bool) -> "Deferred[ClientMechanism | Reply]":
+    def mechanism(
+        login: str, offered: Collection[str], tls: bool, channel: IChannel | None
+    ) -> "Deferred[ClientMechanism | Reply]":
         """The strongest mechanism that both sides know, for an entry of `logins`; or why there is none.
 
-        offered: what the server announced, in upper case. Plain-text ones only inside TLS.
+        offered: what the server announced, in upper case. Plain-text ones only inside TLS. channel: what the login can
+        be bound to.
         """
 
 

@@ -20,11 +20,12 @@ from mta.auth.steps import Steps
 from mta.interfaces import IAuthentication, IExchange, LoginFrom
 from mta.maillog import Log
 from mta.net.threads import Threads
-from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256
+from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256
 from mta.policy.pattern import Pattern
 
 # The strongest first, as they are announced; what only Dovecot knows stands before those that show the password.
-_HIDING: Final = ("EXTERNAL", SCRAM_SHA_256, SCRAM_SHA_1, "CRAM-MD5")
+_SCRAM: Final = (SCRAM_SHA_256, SCRAM_SHA_1)
+_HIDING: Final = ("EXTERNAL", *(name + PLUS for name in _SCRAM), *_SCRAM, "CRAM-MD5")
 _SHOWING: Final = ("PLAIN", "LOGIN")
 
 
@@ -65,7 +66,7 @@ class Authentication:
 
     def mechanisms(self, client: LoginFrom) -> tuple[str, ...]:
         """The mechanisms that some account can use, the strongest first. PLAIN and LOGIN only where the client may."""
-        usable = self._judge.usable()
+        usable = self._judge.usable() | self._bound(client)
         elsewhere = [offer.name for offer in self._judge.offers() if client.plaintext or not offer.plain_text]
         hiding = [one for one in _HIDING if one in usable and (one != "EXTERNAL" or client.certificate)]
         others = [one for one in elsewhere if one not in hiding and one not in _SHOWING]
@@ -92,23 +93,36 @@ class Authentication:
         """Ask nobody any more. Fires when the passwords that are being checked are, within a second."""
         return self._judge.stop()
 
+    def _bound(self, client: LoginFrom) -> frozenset[str]:
+        """The -PLUS forms of what is usable, for a client whose TLS ends here.
+
+        Not where Dovecot has the mechanism for names of its own: it could not check what they are bound to, and a
+        client takes the form with -PLUS before it knows whose name it is.
+        """
+        if client.channel is None:
+            return frozenset()
+        elsewhere = self._judge.is_offered_elsewhere
+        return frozenset(name + PLUS for name in self._judge.usable() & set(_SCRAM) if not elsewhere(name))
+
     def _steps(self, mechanism: str, client: LoginFrom) -> Callable[[bytes | None], Steps] | None:
         """How it goes here; None where only Dovecot knows."""
         judge = self._judge
-        match mechanism:
+        form_name = mechanism.removesuffix(PLUS)
+        match form_name:
             case "PLAIN":
                 return plain
             case "LOGIN":
                 return login
             case "EXTERNAL":
                 return partial(external, find=judge.find, names=client.certificate)
-            case "CRAM-MD5" if mechanism in judge.usable():
+            case "CRAM-MD5" if form_name in judge.usable():
                 challenge = f"<{self._nonce()}.{int(self._clock.seconds())}@{self._hostname}>"
                 return partial(cram_md5, find=judge.find, challenge=challenge.encode())
-            case "SCRAM-SHA-1" | "SCRAM-SHA-256" if mechanism in judge.usable():
-                elsewhere = judge.is_offered_elsewhere(mechanism)
-                decoy = partial(judge.decoy_form, mechanism)
+            case "SCRAM-SHA-1" | "SCRAM-SHA-256" if form_name in judge.usable():
+                elsewhere = judge.is_offered_elsewhere(form_name)
+                decoy = partial(judge.decoy_form, form_name)
+                channel = client.channel if self._bound(client) else None
                 nonce = self._nonce()
-                return lambda first: scram(mechanism, first, judge.find, decoy, nonce, elsewhere)
+                return lambda first: scram(mechanism, first, judge.find, decoy, nonce, elsewhere, channel)
             case _:
                 return None

@@ -1,14 +1,16 @@
 """Client: our side of the mechanisms that next hops know, each a `ClientMechanism`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from hmac import digest
 from typing import Final
 
 from scramp import ScramClient, ScramException  # type: ignore[import-untyped]
 
 from mta.auth.prepared import prepared
-from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256
-from mta.smtp.login import ClientMechanism
+from mta.interfaces import IChannel
+from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256
+from mta.smtp.login import Binding, ClientMechanism
 
 # Deriving the key is done between two reads: so many take less than 50 ms here.
 MOST_ITERATIONS: Final = 100_000
@@ -86,13 +88,20 @@ class CramMd5:
 
 
 class Scram:
-    """SCRAM-SHA-1 or SCRAM-SHA-256 (RFC 5802, 7677), without channel binding. The server has to prove itself, too."""
+    """SCRAM-SHA-1 or SCRAM-SHA-256 (RFC 5802, 7677), or the -PLUS form of either. The server has to prove itself, too.
 
-    def __init__(self, name: str, user: str, password: str, nonce: str | None = None) -> None:
+    binding: what a -PLUS form binds the login to. The others say by it that we could bind it, and have been told that
+    the server cannot: if that is not so, the server will know that somebody stands in between.
+    """
+
+    def __init__(
+        self, name: str, user: str, password: str, nonce: str | None = None, binding: Binding | None = None
+    ) -> None:
         """nonce: for tests; else by chance. Raises `ValueError` for a user or a password that cannot be prepared."""
         prepared(user), prepared(password)
         self.name = name
-        self._client = ScramClient([name], user, password, c_nonce=nonce)
+        self._client = ScramClient([name.removesuffix(PLUS)], user, password, c_nonce=nonce)
+        self._client.gs2_header = _Header(name.endswith(PLUS), binding)  # of scramp's own, some types are missing
         self._steps = [self._final, self._first]
         self._is_proved = False
 
@@ -130,14 +139,39 @@ class Scram:
         return b""
 
 
-def _scram(name: str) -> Make:
-    return lambda user, password: Scram(name, user, password)
+class _Header:
+    """The GS2 header of a login (RFC 5801 4), and what it binds to, as scramp asks for them."""
+
+    def __init__(self, binds: bool, binding: Binding | None) -> None:
+        assert binding is not None or not binds, "a -PLUS form has something to bind to"
+        self._flag = "n" if binding is None else f"p={binding.kind}" if binds else "y"
+        self._octets = binding.octets if binding is not None and binds else b""
+
+    def __str__(self) -> str:
+        return f"{self._flag},,"
+
+    def make_cbind_input(self, _binding: object) -> bytes:
+        return str(self).encode() + self._octets
 
 
 # The strongest first; the second part shows the password to whoever listens in.
-HIDING: Final[dict[str, Make]] = {
-    SCRAM_SHA_256: _scram(SCRAM_SHA_256),
-    SCRAM_SHA_1: _scram(SCRAM_SHA_1),
-    "CRAM-MD5": CramMd5,
-}
+_SCRAM: Final = (SCRAM_SHA_256, SCRAM_SHA_1)
+HIDING: Final[dict[str, Make]] = {**{name: partial(Scram, name) for name in _SCRAM}, "CRAM-MD5": CramMd5}
 SHOWING: Final[dict[str, Make]] = {"PLAIN": Plain, "LOGIN": Login}
+
+
+def strongest(offered: Collection[str], tls: bool, channel: IChannel | None) -> Make | None:
+    """What makes the strongest mechanism that both sides know; None where there is none that is safe.
+
+    offered: what the server announced, in upper case. channel: what the login can be bound to.
+    """
+    binding = channel.usual() if channel is not None and any(name.startswith("SCRAM-") for name in offered) else None
+    if binding is not None:
+        bound = next((name for name in (one + PLUS for one in _SCRAM) if name in offered), None)
+        if bound is not None:
+            return partial(Scram, bound, binding=binding)
+    known = HIDING | SHOWING if tls else HIDING
+    name = next((name for name in known if name in offered), None)
+    if name in _SCRAM and not any(other.endswith(PLUS) for other in offered):
+        return partial(Scram, name, binding=binding)
+    return known[name] if name is not None else None

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from mta.interfaces import LoginFrom
+from mta.policy.account import PLUS
 from mta.smtp.ip import is_ip_address
 
 VERSION: Final = (1, 2)
@@ -99,9 +100,12 @@ def continued(number: int, response: bytes) -> bytes:
 
 
 def offer(words: list[str]) -> Offer | None:
-    """A MECH line; None for a mechanism that is not to be offered."""
+    """A MECH line; None for a mechanism that is not to be offered.
+
+    Nor are those with channel binding: in this version of the protocol Dovecot cannot ask what a login is bound to.
+    """
     name, properties = words[1].upper(), set(words[2:])
-    if name in _OURS or properties & _HIDDEN or not _is_mechanism(name):
+    if name in _OURS or properties & _HIDDEN or name.endswith(PLUS) or not _is_mechanism(name):
         return None
     return Offer(name, _PLAIN_TEXT in properties or name in _TOKENS)
 

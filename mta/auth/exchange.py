@@ -9,7 +9,7 @@ from zope.interface import implementer
 from mta.auth.dovecot import DovecotExchange
 from mta.auth.guessing import Guess
 from mta.auth.judge import Judge, Refused
-from mta.auth.steps import Elsewhere, Malformed, Password, Steps
+from mta.auth.steps import Elsewhere, Malformed, Password, Steps, Unbound
 from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
 from mta.maillog import Log
 from mta.smtp import replies
@@ -53,6 +53,8 @@ class Exchange:
             return await self._next(response)
         except Malformed as error:
             return self._refuse(replies.WRONG_RESPONSE, self._name, f"malformed: {error}")
+        except Unbound as error:
+            return self._refuse(error.reply, self._name, str(error))
         except Refused as refused:
             return self._refuse(refused.reply, refused.account, refused.why)
         except Exception:  # a bug of ours costs one login, not the session, and is told in full

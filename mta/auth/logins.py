@@ -8,8 +8,8 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from mta.auth.client import HIDING, SHOWING
-from mta.interfaces import ILogins
+from mta.auth.client import HIDING, SHOWING, strongest
+from mta.interfaces import IChannel, ILogins
 from mta.net.version import Version, version_of
 from mta.smtp.login import ClientMechanism
 from mta.smtp.reply import Reply
@@ -44,16 +44,19 @@ class Logins:
             with suppress(ValueError):  # told by `mechanism` when it matters
                 self._password(entry.password_file)
 
-    def mechanism(self, login: str, offered: Collection[str], tls: bool) -> "Deferred[ClientMechanism | Reply]":
+    def mechanism(
+        self, login: str, offered: Collection[str], tls: bool, channel: IChannel | None
+    ) -> "Deferred[ClientMechanism | Reply]":
         """The strongest mechanism that both sides know; or why there is none, as a reply that defers."""
-        return succeed(self._mechanism(login, offered, tls))
+        return succeed(self._mechanism(login, offered, tls, channel))
 
-    def _mechanism(self, login: str, offered: Collection[str], tls: bool) -> ClientMechanism | Reply:
+    def _mechanism(
+        self, login: str, offered: Collection[str], tls: bool, channel: IChannel | None
+    ) -> ClientMechanism | Reply:
         entry = self._entries.get(login)
         if entry is None:
             return _not_now(f"there is no entry {login} in logins")
-        known = HIDING | SHOWING if tls else HIDING
-        make = next((make for name, make in known.items() if name in offered), None)
+        make = strongest(offered, tls, channel)
         if make is None:
             return _not_now(_why_none(login, offered))
         try:

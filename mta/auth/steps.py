@@ -1,17 +1,26 @@
 """Steps: what a mechanism of the server does next. A mechanism is a generator of these, without socket or clock.
 
 It is sent each response of the client after a challenge, and None after evidence that was found right. What is not
-evidence ends it with `Malformed`. When it returns, the client is logged in.
+evidence ends it with `Malformed`, or `Unbound`. When it returns, the client is logged in.
 """
 
 from collections.abc import Generator
 from typing import NamedTuple
 
 from mta.policy.account import Account
+from mta.smtp.reply import Reply
 
 
 class Malformed(Exception):
     """A response is not what the mechanism expects here: 501 5.5.2. The text says why, for the log."""
+
+
+class Unbound(Exception):
+    """The login is not bound to its connection as it has to be. reply: to the client. The text: why, for the log."""
+
+    def __init__(self, reply: Reply, why: str) -> None:
+        super().__init__(why)
+        self.reply = reply
 
 
 class Password(NamedTuple):

@@ -16,6 +16,7 @@ from mta.inbound.login import Login
 from mta.inbound.manners import Manners
 from mta.inbound.transaction import Answer, Transaction
 from mta.inbound.visitor import Visitor
+from mta.interfaces import IChannel
 from mta.smtp import replies
 from mta.smtp.command import (
     Auth,
@@ -74,10 +75,11 @@ class Conversation:
                 return objection
         return replies.greeting(self._house.hostname)
 
-    def secured(self, tls: str, certificate: tuple[str, ...]) -> None:
-        """The connection is encrypted now. tls: protocol and cipher. certificate: the client's own names, verified."""
+    def secured(self, tls: str, certificate: tuple[str, ...], channel: IChannel | None) -> None:
+        """The connection is encrypted now. tls: protocol and cipher. certificate: the client's own names, verified.
+        channel: what logins can be bound to."""
         self._forget_transaction()
-        self.visitor.secured(tls, certificate)
+        self.visitor.secured(tls, certificate, channel)
 
     def lost(self) -> None:
         """The client has gone; what it had not finished is forgotten."""

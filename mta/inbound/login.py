@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from mta.inbound.house import House
 from mta.inbound.visitor import Visitor
 from mta.interfaces import Challenge, IExchange, LoggedIn
+from mta.policy.account import PLUS
 from mta.smtp import replies
 from mta.smtp.reply import Reply
 
@@ -31,7 +32,7 @@ class Login:
         if exchange is not None:
             return cls(house, visitor, mechanism, exchange)
         inside_tls = authentication.mechanisms(known._replace(tls=True, plaintext=True))
-        if mechanism in inside_tls and b"STARTTLS" not in visitor.settings.off:
+        if mechanism.removesuffix(PLUS) in inside_tls and b"STARTTLS" not in visitor.settings.off:
             return replies.LOGIN_NEEDS_TLS
         return replies.UNKNOWN_MECHANISM
 

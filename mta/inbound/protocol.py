@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from mta.inbound.conversation import Conversation
 from mta.inbound.door import Doorkeeper
+from mta.net.channel import channel_of
 from mta.net.tls import ServerTls, certificate_names, describe, start
 from mta.smtp import replies
 from mta.smtp.events import NEED_OCTETS, Content, Rejected
@@ -105,7 +106,8 @@ class InboundProtocol(Protocol):
         """The connection is encrypted: what was said before does not count (RFC 3207 4.2)."""
         if self._session.closing:
             return  # it took too long: the last word has been said already
-        self._conversation.secured(describe(self.transport), certificate_names(self.transport))
+        transport = self.transport
+        self._conversation.secured(describe(transport), certificate_names(transport), channel_of(transport, True))
         self.deadline = self._door.now() + self._door.limits.idle
         if self._implicit:
             self._session.change(self._conversation.settings)

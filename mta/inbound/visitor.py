@@ -2,7 +2,7 @@
 
 from mta.inbound.house import House
 from mta.inbound.manners import DAY, Manners
-from mta.interfaces import LoggedIn, LoginFrom
+from mta.interfaces import IChannel, LoggedIn, LoginFrom
 from mta.message.envelope import Client
 from mta.policy.access import in_networks
 from mta.policy.pattern import Pattern
@@ -21,9 +21,9 @@ class Visitor:
     """One client of a listener.
 
     address: its IP address, "" on a Unix socket. helo: what it calls itself. extended: it said EHLO. tls: protocol
-    and cipher, "" in the clear. certificate: the names that its own verified certificate gives it. account: who it
-    has logged in as. senders: what that account may send as, () for anything. may_relay: it may send anywhere.
-    may_start_queues: it may ETRN.
+    and cipher, "" in the clear. certificate: the names that its own verified certificate gives it. channel: its TLS,
+    that logins can be bound to. account: who it has logged in as. senders: what that account may send as, () for
+    anything. may_relay: it may send anywhere. may_start_queues: it may ETRN.
     settings: what it is offered.
     """
 
@@ -33,6 +33,7 @@ class Visitor:
         "account",
         "address",
         "certificate",
+        "channel",
         "extended",
         "helo",
         "may_relay",
@@ -50,6 +51,7 @@ class Visitor:
         self.extended = False
         self.tls = ""
         self.certificate: tuple[str, ...] = ()
+        self.channel: IChannel | None = None
         self.account = ""
         self.senders: tuple[Pattern, ...] = ()
         self.may_relay = False
@@ -76,11 +78,11 @@ class Visitor:
     def login_from(self) -> LoginFrom:
         """What it is known by, for whoever checks a login."""
         plaintext = bool(self.tls) or in_networks(self.address, self._manners.plaintext_auth)
-        return LoginFrom(self.address, bool(self.tls), plaintext, self.certificate)
+        return LoginFrom(self.address, bool(self.tls), plaintext, self.certificate, self.channel)
 
-    def secured(self, tls: str, certificate: tuple[str, ...]) -> None:
+    def secured(self, tls: str, certificate: tuple[str, ...], channel: IChannel | None) -> None:
         """The connection is encrypted: what it said before does not count (RFC 3207 4.2)."""
-        self.tls, self.certificate = tls, certificate
+        self.tls, self.certificate, self.channel = tls, certificate, channel
         self.helo, self.extended = "", False
         self.account, self.senders = "", ()
         self._appraise()
@@ -100,6 +102,7 @@ class Visitor:
         if told.address is not None or told.login is not None:
             self.account, self.senders = self._account_of(told.login or "")
         self.certificate = ()  # the proxy's own, which its clients must not log in by
+        self.channel = None  # nor can they bind to a TLS that they have no part in
         self.helo, self.extended = told.helo or "", told.protocol == "ESMTP"
         self._appraise()
 

@@ -9,6 +9,7 @@ from mta.policy.pattern import Pattern
 
 SCRAM_SHA_1: Final = "SCRAM-SHA-1"
 SCRAM_SHA_256: Final = "SCRAM-SHA-256"
+PLUS: Final = "-PLUS"  # behind either: with channel binding (RFC 5802 4), from the same form
 
 # Below it RFC 5802 5.1 and RFC 7677 4 do not let anybody go; above it scramp does not.
 FEWEST_ITERATIONS: Final = 4096

@@ -1,6 +1,13 @@
 """Login: what an AUTH exchange (RFC 4954) is to the side that asks. The mechanisms themselves are in `mta.auth`."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Binding(NamedTuple):
+    """What binds a login to the connection that it is made in (RFC 5056). kind: its type's name: "tls-exporter"."""
+
+    kind: str
+    octets: bytes
 
 
 class ClientMechanism(Protocol):

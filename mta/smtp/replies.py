@@ -142,6 +142,14 @@ LOGIN_NEEDS_TLS = Reply(538, "5.7.11", ("say STARTTLS first: a login in the clea
 # One text whoever is unknown and whatever is wrong, so that nobody learns which names there are.
 WRONG_CREDENTIALS = Reply(535, "5.7.8", ("the name or the password is wrong",))
 WRONG_RESPONSE = Reply(501, "5.5.2", ("this is not what the mechanism expects here; start again with AUTH",))
+BINDING_IS_OFFERED = Reply(
+    535, "5.7.8", ("channel binding is offered here, and you were told that it is not: somebody is in between",)
+)
+UNKNOWN_BINDING = Reply(
+    504,
+    "5.5.4",
+    ("channel bindings here are tls-exporter (TLS 1.3), tls-unique (TLS 1.2) and tls-server-end-point",),
+)
 LOGIN_UNAVAILABLE = Reply(454, "4.7.0", ("logins cannot be checked now; try again later",))
 LOGIN_SLOWED = Reply(454, "4.7.0", ("too many logins from your address have failed; try again in a few minutes",))
 LOGGED_IN_ALREADY = Reply(503, "5.5.1", ("you are logged in already",))

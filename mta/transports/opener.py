@@ -6,6 +6,7 @@ from typing import NamedTuple
 from twisted.internet.interfaces import IReactorTime
 
 from mta.interfaces import ILogins
+from mta.net.channel import channel_of
 from mta.net.client_tls import ClientTls
 from mta.net.resumption import SessionCache
 from mta.policy.routing import Hop
@@ -104,7 +105,8 @@ class Opener:
         if self._logins is None:
             return _held_back(f'login "{login}" is not there; add it to logins, then mta release')
         offered = peer.extensions.get("AUTH", "").upper().split()
-        mechanism = await self._logins.mechanism(login, offered, bool(session.tls))
+        channel = channel_of(session.transport, False)
+        mechanism = await self._logins.mechanism(login, offered, bool(session.tls), channel)
         if isinstance(mechanism, Reply):
             why = f'login "{login}" cannot be used at {session.host}: {mechanism.text}'
             return _held_back(f"{why}; mend that, then mta release")

@@ -113,7 +113,7 @@ GUARDS = {
     ),
     "7: passwords are for TLS": Guard(
         "mta.inbound.visitor.LoginFrom",
-        lambda address, tls, plaintext, certificate: LoginFrom(address, tls, True, certificate),
+        lambda address, tls, plaintext, *more: LoginFrom(address, tls, True, *more),
         test_07_login_before_tls.test_it_is_refused_before_any_secret_is_asked_for,
         (FOLDER, "AUTH PLAIN", "offered"),
     ),

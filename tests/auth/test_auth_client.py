@@ -149,7 +149,7 @@ def test_the_strongest_that_is_safe(
     secret: Path, offered: tuple[str, ...], inside_tls: str | None, in_the_clear: str | None
 ) -> None:
     for tls, expected in ((True, inside_tls), (False, in_the_clear)):
-        found = result(logins(secret).mechanism("provider", offered, tls))
+        found = result(logins(secret).mechanism("provider", offered, tls, None))
         if expected is None:
             assert isinstance(found, Reply)
             assert str(found).startswith("451 4.7.0 cannot log in as provider: the server offers ")
@@ -159,7 +159,7 @@ def test_the_strongest_that_is_safe(
 
 
 def test_it_says_what_to_do(secret: Path) -> None:
-    found = result(logins(secret).mechanism("provider", ["PLAIN"], False))
+    found = result(logins(secret).mechanism("provider", ["PLAIN"], False, None))
     assert isinstance(found, Reply)
     assert found.text.endswith("offers PLAIN, which is safe only inside TLS (set tls: require)")
 
@@ -169,7 +169,7 @@ def test_the_seam(secret: Path) -> None:
 
 
 def initial(entries: Logins) -> bytes | str | None:
-    found = result(entries.mechanism("provider", ["PLAIN"], True))
+    found = result(entries.mechanism("provider", ["PLAIN"], True, None))
     return found.text if isinstance(found, Reply) else found.initial()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from dialogue_ground import client_address, write_configuration
+from tls_in_memory import Channel
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -143,6 +144,7 @@ class InMemory:
         with (
             patch.object(protocol, "describe", return_value="TLSv1.3 TLS_AES_256_GCM_SHA384"),
             patch.object(protocol, "certificate_names", return_value=self._certificate),
+            patch.object(protocol, "channel_of", return_value=Channel({"tls-exporter": b"of this connection"})),
         ):
             self._wire.protocol.handshakeCompleted()
         self._settle()

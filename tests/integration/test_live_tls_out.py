@@ -238,9 +238,9 @@ class Only:
         self._name = name
         self._logins = getattr(logins, "_logins", logins)
 
-    def mechanism(self, login: str, offered: Any, tls: bool) -> Any:
+    def mechanism(self, login: str, offered: Any, tls: bool, channel: Any) -> Any:
         assert self._name in offered
-        return self._logins.mechanism(login, [self._name], tls)
+        return self._logins.mechanism(login, [self._name], tls, channel)
 
 
 class Blocks:

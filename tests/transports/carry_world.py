@@ -314,7 +314,7 @@ class ScriptedLogins:
         self.asked: list[tuple[str, tuple[str, ...], bool]] = []
         self.answer: Any = Reply(451, "4.7.0", ("no login is expected here",))
 
-    def mechanism(self, login: str, offered: Collection[str], tls: bool) -> Deferred[Any]:
+    def mechanism(self, login: str, offered: Collection[str], tls: bool, channel: Any) -> Deferred[Any]:
         self.asked.append((login, tuple(offered), tls))
         return succeed(self.answer)
 

@@ -57,7 +57,7 @@ class Login:
     def __init__(self, password: str) -> None:
         self._password = password
 
-    def mechanism(self, login: str, offered: Any, tls: bool) -> Deferred[Any]:
+    def mechanism(self, login: str, offered: Any, tls: bool, channel: Any) -> Deferred[Any]:
         assert tls
         assert "PLAIN" in offered
         return maybeDeferred(SHOWING["PLAIN"], login, self._password)

@@ -1,20 +1,22 @@
 """Logins: the mechanisms of SASL on both sides, and what Dovecot's auth socket says."""
 
+from base64 import b64encode
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from scramp import ScramMechanism
+from tls_in_memory import Channel
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 
-from mta.auth.client import HIDING, SHOWING
+from mta.auth.client import HIDING, SHOWING, Scram
 from mta.auth.dovecot_connection import Connection, Down
 from mta.auth.dovecot_lines import Answer
 from mta.auth.mechanisms import cram_md5, external, login, plain
 from mta.auth.scram import decoy_form, scram
-from mta.auth.steps import Elsewhere, Malformed, Password, Proof, Steps
-from mta.interfaces import LoginFrom
-from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256, Account, ScramForm
+from mta.auth.steps import Elsewhere, Malformed, Password, Proof, Steps, Unbound
+from mta.interfaces import IChannel, LoginFrom
+from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256, Account, ScramForm
 from mta.smtp.login import ClientMechanism
 from mta.smtp.opening import NotLoggedIn, log_in
 from mta.smtp.reply import Reply
@@ -52,6 +54,10 @@ def server(octets: bytes) -> None:
         return
     except Malformed as error:
         assert len(str(error)) < 1000
+    except Unbound as error:
+        assert len(str(error)) < 1000
+        assert str(error).isprintable()
+        assert error.reply.code in (504, 535)
 
 
 def client(octets: bytes) -> None:
@@ -85,7 +91,8 @@ _DERIVING = 0.1
 def _with_nonce(mechanism: ClientMechanism) -> ClientMechanism:
     """With a nonce that whoever makes up inputs can know."""
     if mechanism.name.startswith("SCRAM"):
-        return type(mechanism)(mechanism.name, "alice", "pencil", _NONCE)
+        binding = _CHANNEL.usual() if mechanism.name.endswith(PLUS) else None
+        return Scram(mechanism.name, "alice", "pencil", _NONCE, binding)
     return mechanism
 
 
@@ -141,13 +148,14 @@ def _find(name: str) -> Account | None:
     return _alice() if name == "alice" else None
 
 
-def _scram(mechanism: str, elsewhere: bool) -> Callable[[bytes | None], Steps]:
+def _scram(mechanism: str, elsewhere: bool, channel: IChannel | None = None) -> Callable[[bytes | None], Steps]:
     def decoy(name: str) -> ScramForm:
-        return decoy_form(b"secret", mechanism, name, 4096)
+        return decoy_form(b"secret", mechanism.removesuffix(PLUS), name, 4096)
 
-    return lambda initial: scram(mechanism, initial, _find, decoy, _NONCE, elsewhere)
+    return lambda initial: scram(mechanism, initial, _find, decoy, _NONCE, elsewhere, channel)
 
 
+_CHANNEL = Channel({"tls-exporter": b"exported", "tls-server-end-point": b"certificate"})
 _MECHANISMS: tuple[Callable[[bytes | None], Steps], ...] = (
     plain,
     login,
@@ -155,11 +163,15 @@ _MECHANISMS: tuple[Callable[[bytes | None], Steps], ...] = (
     lambda initial: external(initial, _find, ["alice", "bob"]),
     _scram(SCRAM_SHA_1, False),
     _scram(SCRAM_SHA_256, True),
+    _scram(SCRAM_SHA_1 + PLUS, False, _CHANNEL),
+    _scram(SCRAM_SHA_256 + PLUS, False, _CHANNEL),
+    _scram(SCRAM_SHA_256, False, _CHANNEL),
 )
-_OURS = (*HIDING.values(), *SHOWING.values())
+_OURS = (*HIDING.values(), *SHOWING.values(), partial(Scram, SCRAM_SHA_256 + PLUS, binding=_CHANNEL.usual()))
 _RESPONSES = (
     *(bytes((number,)) for number in range(6)), b"\xff", b"\0", b"alice", b"pencil", b"n,,", b"n=alice", b",r=b",
-    b"y,a=",
+    b"y,a=", b"p=tls-exporter,,n=alice,r=b", b"p=tls-unique,,", b"p=tls-server-end-point,a=alice,", b"p=",
+    b"c=" + b64encode(b"p=tls-exporter,,exported"), b"c=eSws",
     b"=2C", b"=3D", b"c=biws", b",r=3rfcNHYJ", b",p=", b"m=1", b"\xc2\xa0", b"\xe2\x80\xa8", b"\xc3\xa9", b"alice ",
     b"a" * 1024, b",", b"=",
 )  # fmt: skip
