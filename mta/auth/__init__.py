@@ -4,7 +4,8 @@
 mechanism, which yields challenges, and then evidence: a password, or a proof that it has looked at itself. The `Judge`
 counts the attempt (`guessing`), lets it wait, and believes the evidence or not, by the file of accounts or, for names
 that are not in it, by Dovecot. Names cannot be probed: who is unknown costs as much time, gets a salt for SCRAM that is
-always the same, and is refused with the same words.
+always the same, and is refused with the same words. Inside TLS a login by SCRAM can be bound to its connection
+(`mta.net.channel`).
 
 **We log in upstream.** `Logins` chooses the strongest mechanism that is safe on the connection.
 

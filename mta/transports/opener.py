@@ -9,6 +9,7 @@ from mta.interfaces import ILogins
 from mta.net.channel import channel_of
 from mta.net.client_tls import ClientTls
 from mta.net.resumption import SessionCache
+from mta.policy.account import PLUS
 from mta.policy.routing import Hop
 from mta.policy.security import may_fall_back, security
 from mta.smtp.asking import Peer
@@ -115,7 +116,10 @@ class Opener:
             return peer._replace(authenticated=True)
         if failed.refused:
             why = f'login "{login}" refused by {session.host}: {failed.reply}'
-            return _held_back(f"{why}; correct its password file, then mta release")
+            mend = "correct its password file"
+            if mechanism.name.endswith(PLUS):
+                mend += f", or see who stands in between ({mechanism.name} is bound to this TLS connection)"
+            return _held_back(f"{why}; {mend}, then mta release")
         return Ending(How.LOST if isinstance(failed.reply, OwnReply) else How.REFUSED, failed.reply, Stage.GREETING)
 
 

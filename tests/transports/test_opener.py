@@ -295,6 +295,19 @@ def test_a_wrong_password_holds_the_mail_and_is_not_tried_at_other_hosts(reply: 
     assert server.heard[-1] == "QUIT"
 
 
+def test_a_login_that_was_bound_may_be_refused_for_another_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Password, "name", "SCRAM-SHA-256-PLUS")
+    world = World()
+    offering(world, AUTH="535 5.7.8 no")
+    world.logins.answer = Password()
+    [(result, text)] = replies(world.carry(hop=LOGIN))
+    assert result is HELD
+    assert text.endswith(
+        "535 5.7.8 no; correct its password file, or see who stands in between "
+        "(SCRAM-SHA-256-PLUS is bound to this TLS connection), then mta release"
+    )
+
+
 def test_no_mechanism_holds_the_mail_too() -> None:
     world = World()
     server = offering(world)
