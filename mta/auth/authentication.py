@@ -67,9 +67,14 @@ class Authentication:
     def mechanisms(self, client: LoginFrom) -> tuple[str, ...]:
         """The mechanisms that some account can use, the strongest first. PLAIN and LOGIN only where the client may."""
         usable = self._judge.usable() | self._bound(client)
-        elsewhere = [offer.name for offer in self._judge.offers() if client.plaintext or not offer.plain_text]
+        elsewhere = [
+            offer.name
+            for offer in self._judge.offers()
+            if (client.plaintext or not offer.plain_text) and (client.channel is not None or not offer.bound)
+        ]
         hiding = [one for one in _HIDING if one in usable and (one != "EXTERNAL" or client.certificate)]
         others = [one for one in elsewhere if one not in hiding and one not in _SHOWING]
+        others.sort(key=lambda name: not name.endswith(PLUS))
         showing = [one for one in _SHOWING if client.plaintext and (one in usable or "PLAIN" in elsewhere)]
         return (*hiding, *others, *showing)
 
@@ -96,13 +101,14 @@ class Authentication:
     def _bound(self, client: LoginFrom) -> frozenset[str]:
         """The -PLUS forms of what is usable, for a client whose TLS ends here.
 
-        Not where Dovecot has the mechanism for names of its own: it could not check what they are bound to, and a
-        client takes the form with -PLUS before it knows whose name it is.
+        Not where Dovecot has the mechanism without -PLUS alone for names of its own: a client takes the form with it
+        before it is known whose name that is.
         """
         if client.channel is None:
             return frozenset()
         elsewhere = self._judge.is_offered_elsewhere
-        return frozenset(name + PLUS for name in self._judge.usable() & set(_SCRAM) if not elsewhere(name))
+        names = self._judge.usable() & set(_SCRAM)
+        return frozenset(name + PLUS for name in names if elsewhere(name + PLUS) or not elsewhere(name))
 
     def _steps(self, mechanism: str, client: LoginFrom) -> Callable[[bytes | None], Steps] | None:
         """How it goes here; None where only Dovecot knows."""
@@ -119,9 +125,10 @@ class Authentication:
                 challenge = f"<{self._nonce()}.{int(self._clock.seconds())}@{self._hostname}>"
                 return partial(cram_md5, find=judge.find, challenge=challenge.encode())
             case "SCRAM-SHA-1" | "SCRAM-SHA-256" if form_name in judge.usable():
-                elsewhere = judge.is_offered_elsewhere(form_name)
+                elsewhere = judge.is_offered_elsewhere(mechanism)
                 decoy = partial(judge.decoy_form, form_name)
-                channel = client.channel if self._bound(client) else None
+                binds = any(name.endswith(PLUS) for name in self.mechanisms(client))
+                channel = client.channel if binds else None
                 nonce = self._nonce()
                 return lambda first: scram(mechanism, first, judge.find, decoy, nonce, elsewhere, channel)
             case _:

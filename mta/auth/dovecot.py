@@ -8,7 +8,9 @@ from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactor
 
 from mta.auth.dovecot_connection import Connection, ConnectionFactory, Down
 from mta.auth.dovecot_lines import Answer, Offer
+from mta.auth.steps import Unbound
 from mta.interfaces import LoginFrom
+from mta.smtp import replies
 
 WAITS: Final = 30.0  # seconds for an answer; Dovecot itself takes its time after failures
 _LOOKS: Final = 1.0  # seconds between two tries to reach it that nobody waits for
@@ -125,14 +127,23 @@ class DovecotExchange:
         self._mechanism = mechanism
         self._client = client
         self._begun: tuple[Connection, int] | None = None
+        self._binding: bytes | None = None
 
     async def respond(self, response: bytes | None) -> Answer:
-        """What Dovecot says to the client's next response; None for no initial one. Raises `Down`."""
+        """What Dovecot says to the client's next response; None for no initial one. Raises `Down`, and `Unbound` where
+        the login is bound in a way that there is not here."""
         if self._begun is None:
             connection = await self._dovecot.connected()
             number, answered = connection.begin(self._mechanism, self._client, response)
             self._begun = connection, number
         else:
             connection, number = self._begun
-            answered = connection.proceed(number, response or b"")
-        return await self._dovecot.within(answered, lambda: connection.forget(number))
+            answered = connection.proceed(number, response or b"", self._binding)
+        answer = await self._dovecot.within(answered, lambda: connection.forget(number))
+        channel = self._client.channel
+        self._binding = None
+        if answer.asks_for:
+            self._binding = channel.binding(answer.asks_for) if channel is not None else None
+            if self._binding is None:
+                raise Unbound(replies.UNKNOWN_BINDING, "this connection has no channel binding of that type")
+        return answer

@@ -47,9 +47,9 @@ class Connection(LineOnlyReceiver):
         self._number += 1
         return self._number, self._ask(self._number, lines.request(self._number, mechanism, client, response))
 
-    def proceed(self, number: int, response: bytes) -> "Deferred[Answer]":
-        """Go on with one."""
-        return self._ask(number, lines.continued(number, response))
+    def proceed(self, number: int, response: bytes, binding: bytes | None = None) -> "Deferred[Answer]":
+        """Go on with one. binding: what it was asked for."""
+        return self._ask(number, lines.continued(number, response, binding))
 
     def forget(self, number: int) -> None:
         """Nobody waits for this any more."""

@@ -1,4 +1,4 @@
-"""Dovecot's lines: its auth protocol, version 1.2. A line is words between tabs, the first says what it is."""
+"""Dovecot's lines: its auth protocol, version 1.3. A line is words between tabs, the first says what it is."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,12 @@ from mta.interfaces import LoginFrom
 from mta.policy.account import PLUS
 from mta.smtp.ip import is_ip_address
 
-VERSION: Final = (1, 2)
+VERSION: Final = (1, 3)  # 2.3 has 1.2, and does not mind; from 1.3 on it asks what a login is bound to
 # What a mechanism can be announced with: that it shows the password; that it is not to be offered, or is no login.
 _PLAIN_TEXT: Final = "plaintext"
+_BOUND: Final = "channel-binding"
+_BINDING: Final = "channel_binding"
+_SCRAM: Final = "SCRAM-"
 _HIDDEN: Final = frozenset({"private", "anonymous"})
 # Bearer tokens, which Dovecot does not call plain text, are as good as passwords to who reads them on the way.
 _TOKENS: Final = frozenset({"XOAUTH2", "OAUTHBEARER"})
@@ -24,14 +27,15 @@ _PLAIN: Final = {escaped[1]: sign for sign, escaped in _ESCAPES.items()}
 
 
 class Offer(NamedTuple):
-    """A mechanism that Dovecot offers. plain_text: who listens in could use what he hears."""
+    """A mechanism that Dovecot offers. plain_text: who listens in could use what he hears. bound: to TLS, by -PLUS."""
 
     name: str
     plain_text: bool
+    bound: bool = False
 
 
 class Answer(NamedTuple):
-    """An answer to one request. kind: "CONT", "OK" or "FAIL". data: of CONT. fields: of the others; "" for no value."""
+    """An answer to one request. kind: "CONT", "OK" or "FAIL". data: of CONT. fields: "" for no value."""
 
     kind: str
     number: int
@@ -42,6 +46,11 @@ class Answer(NamedTuple):
     def user(self) -> str:
         """Who the client is, or said to be; "" where that is left open."""
         return self.fields.get("user", "")
+
+    @property
+    def asks_for(self) -> str:
+        """Of CONT: the type of channel binding whose octets the next response has to bring; "" for none."""
+        return self.fields.get(_BINDING, "") if self.kind == "CONT" else ""
 
     @property
     def is_temporary(self) -> bool:
@@ -94,27 +103,30 @@ def request(number: int, mechanism: str, client: LoginFrom, response: bytes | No
     return line(*words)
 
 
-def continued(number: int, response: bytes) -> bytes:
-    """CONT: the client's next response."""
-    return line("CONT", str(number), b64encode(response).decode())
+def continued(number: int, response: bytes, binding: bytes | None = None) -> bytes:
+    """CONT: the client's next response. binding: what its connection is known by, where that was asked for."""
+    words = ["CONT", str(number), b64encode(response).decode()]
+    if binding is not None:
+        words.append(f"{_BINDING}={b64encode(binding).decode()}")
+    return line(*words)
 
 
 def offer(words: list[str]) -> Offer | None:
-    """A MECH line; None for a mechanism that is not to be offered.
-
-    Nor are those with channel binding: in this version of the protocol Dovecot cannot ask what a login is bound to.
-    """
+    """A MECH line; None for a mechanism that is not to be offered."""
     name, properties = words[1].upper(), set(words[2:])
-    if name in _OURS or properties & _HIDDEN or name.endswith(PLUS) or not _is_mechanism(name):
+    if name in _OURS or properties & _HIDDEN or not _is_mechanism(name):
         return None
-    return Offer(name, _PLAIN_TEXT in properties or name in _TOKENS)
+    bound = name.endswith(PLUS)
+    if bound and not (name.startswith(_SCRAM) and _BOUND in properties):
+        return None  # one that it asks for by other means, if it asks at all
+    return Offer(name, _PLAIN_TEXT in properties or name in _TOKENS, bound)
 
 
 def answer(words: list[str]) -> Answer:
     """A CONT, OK or FAIL line. Raises `ValueError` for a number or data that is none."""
     kind, number = words[0], int(words[1])
     if kind == "CONT":
-        return Answer(kind, number, b64decode("".join(words[2:3]), validate=True))
+        return Answer(kind, number, b64decode("".join(words[2:3]), validate=True), _fields(words[3:]))
     return Answer(kind, number, fields=_fields(words[2:]))
 
 

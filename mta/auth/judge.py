@@ -17,7 +17,7 @@ from mta.auth.mechanisms import OTHER_IDENTITY, UNKNOWN, WRONG
 from mta.auth.passwords import decoy, is_right, usual_iterations
 from mta.auth.remembered import Remembered
 from mta.auth.scram import decoy_form
-from mta.auth.steps import Password, Proof
+from mta.auth.steps import Password, Proof, Unbound
 from mta.interfaces import LoggedIn, LoginFrom
 from mta.net.threads import Busy, Threads
 from mta.policy.account import Account, ScramForm, account_key
@@ -126,12 +126,15 @@ class Judge:
         return self._dovecot.begin(mechanism, client)
 
     async def ask(self, exchange: DovecotExchange, response: bytes | None, guess: Guess, name: str) -> Answer:
-        """What Dovecot says: "OK" or "CONT". Raises `Refused`."""
+        """What Dovecot says: "OK" or "CONT". Raises `Refused` and `Unbound`."""
         try:
             said = await exchange.respond(response)
         except Down as error:
             self.guessing.unknown(guess)
             raise Refused(replies.LOGIN_UNAVAILABLE, name, str(error)) from None
+        except Unbound:
+            self.guessing.unknown(guess)
+            raise
         if said.kind == "FAIL":
             if said.is_temporary:
                 self.guessing.unknown(guess)

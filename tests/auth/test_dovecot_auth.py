@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.peers.dovecot import Accounts, running_accounts
+from integration.peers.dovecot import Accounts, is_2_4, running_accounts
 from login_ground import IN_THE_CLEAR, INSIDE_TLS, Ground, alice, refusal
+from tls_in_memory import Channel
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -25,14 +26,17 @@ from mta.auth import dovecot_lines as lines
 from mta.auth.authentication import Authentication
 from mta.auth.client import CramMd5, Scram
 from mta.auth.dovecot import WAITS, Dovecot
-from mta.interfaces import Challenge, LoggedIn, LoginFrom
+from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
 from mta.net.threads import NoThreads
-from mta.smtp.login import ClientMechanism
+from mta.smtp.login import Binding, ClientMechanism
 
 WRONG = "535 5.7.8 the name or the password is wrong"
 UNAVAILABLE = "454 4.7.0 logins cannot be checked now; try again later"
 
 MECHANISMS = ("plain", "login", "cram-md5", "digest-md5", "scram-sha-1", "scram-sha-256", "anonymous", "external")
+# Dovecot knows them from 2.4 on.
+BINDING = ("scram-sha-1-plus", "scram-sha-256-plus")
+BOUND = INSIDE_TLS._replace(channel=Channel({"tls-exporter": b"exported"}))
 
 
 @contextlib.contextmanager
@@ -41,7 +45,8 @@ def running_dovecot() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mta-dove", dir="/tmp"))  # a short path: it holds sockets
     folder.chmod(0o755)
     try:
-        with running_accounts(Accounts(folder, {"carol@example.org": "pencil"}, MECHANISMS)) as accounts:
+        mechanisms = (*MECHANISMS, *(BINDING if is_2_4() else ()))
+        with running_accounts(Accounts(folder, {"carol@example.org": "pencil"}, mechanisms)) as accounts:
             yield accounts.socket
     finally:
         shutil.rmtree(folder)
@@ -89,6 +94,7 @@ class TestRealDovecot(TestCase):
 
         # Whatever is wrong is answered at Dovecot's next half second: the two wait for that together.
         await gatherResults([Deferred.fromCoroutine(right_and_wrong(auth)) for auth in (self.alone, self.auth)])
+        await gatherResults([Deferred.fromCoroutine(self.bound(auth)) for auth in (self.alone, self.auth)])
         assert await self.speak(self.alone, CramMd5("carol@example.org", "pencil")) == carol
         # What stands in the file is not Dovecot's to judge.
         assert isinstance(await self.say(self.auth, "PLAIN", b"\0alice@example.org\0pencil"), LoggedIn)
@@ -113,6 +119,15 @@ class TestRealDovecot(TestCase):
         await self.alone.stop()
         assert refusal(await self.say(self.alone, "PLAIN", b"\0carol@example.org\0pencil")) == UNAVAILABLE
 
+    async def bound(self, auth: Authentication) -> None:
+        """Dovecot that can is told what the login is bound to; for one that cannot, it is not offered."""
+        known = {name for name in auth.mechanisms(BOUND) if name.endswith("-PLUS")}
+        assert known == ({name.upper() for name in BINDING} if is_2_4() else set())
+        for mechanism in known:
+            for octets, expected in ((b"exported", str(LoggedIn("carol@example.org"))), (b"of another", WRONG)):
+                client = Scram(mechanism, "carol@example.org", "pencil", binding=Binding("tls-exporter", octets))
+                assert str(await self.speak(auth, client, BOUND)) == expected
+
     @staticmethod
     async def say(auth: Authentication, mechanism: str, *responses: bytes) -> object:
         exchange = auth.begin(mechanism, INSIDE_TLS)
@@ -122,8 +137,8 @@ class TestRealDovecot(TestCase):
         return word
 
     @staticmethod
-    async def speak(auth: Authentication, client: ClientMechanism) -> object:
-        exchange = auth.begin(client.name, INSIDE_TLS)
+    async def speak(auth: Authentication, client: ClientMechanism, where: LoginFrom = INSIDE_TLS) -> object:
+        exchange = auth.begin(client.name, where)
         assert exchange is not None
         word = await exchange.respond(client.initial())
         while isinstance(word, Challenge):
@@ -189,7 +204,7 @@ def talk(tmp_path: Path) -> Talk:
 
 def test_what_is_said(talk: Talk) -> None:
     words = talk.begin(b"\0carol\0pencil")
-    assert talk.fake.heard() == f"VERSION\t1\t2\nCPID\t{os.getpid()}\n".encode()
+    assert talk.fake.heard() == f"VERSION\t1\t3\nCPID\t{os.getpid()}\n".encode()
     talk.fake.say(HELLO)
     response = b64encode(b"\0carol\0pencil")
     assert (
@@ -218,6 +233,73 @@ def test_what_is_passed_on_verbatim(talk: Talk) -> None:
     talk.fake.say(b"FAIL\t1\tuser=carol\treason=because\n")
     assert refusal(words[-1]) == WRONG
     assert talk.ground.logged[-1][1]["account"] == "carol"
+
+
+OF_2_4 = (
+    b"VERSION\t1\t3\nMECH\tPLAIN\tplaintext\nMECH\tSCRAM-SHA-256\tmutual-auth\n"
+    b"MECH\tSCRAM-SHA-256-PLUS\tmutual-auth\tchannel-binding\nSPID\t7\nCUID\t1\nCOOKIE\tab\nDONE\n"
+)
+
+
+def begun(talk: Talk, first: bytes) -> tuple[IExchange, list[object]]:
+    """A login that is bound, as far as Dovecot's first answer."""
+    talk.auth.mechanisms(BOUND)
+    talk.fake.say(OF_2_4)
+    talk.fake.heard()
+    exchange = talk.auth.begin("SCRAM-SHA-256-PLUS", BOUND)
+    assert exchange is not None
+    words: list[object] = []
+    exchange.respond(first).addBoth(words.append)
+    request = b"AUTH\t1\tSCRAM-SHA-256-PLUS\tservice=smtp\tsecured\trip=192.0.2.7\tnologin\tresp=" + b64encode(first)
+    assert talk.fake.heard() == request + b"\n"
+    return exchange, words
+
+
+def test_it_is_told_what_a_login_is_bound_to(talk: Talk) -> None:
+    exchange, words = begun(talk, b"p=tls-exporter,,n=carol,r=abc")
+    assert talk.auth.mechanisms(BOUND) == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
+    assert talk.auth.mechanisms(INSIDE_TLS) == ("SCRAM-SHA-256", "PLAIN", "LOGIN")
+    talk.fake.say(b"CONT\t1\t" + b64encode(b"challenge") + b"\tchannel_binding=tls-exporter\n")
+    assert words == [Challenge(b"challenge")]
+    exchange.respond(b"final").addBoth(words.append)
+    assert talk.fake.heard() == b"CONT\t1\t%b\tchannel_binding=%b\n" % (b64encode(b"final"), b64encode(b"exported"))
+    talk.fake.say(b"CONT\t1\t" + b64encode(b"v=proof") + b"\n")
+    exchange.respond(b"").addBoth(words.append)
+    assert talk.fake.heard() == b"CONT\t1\t\n", "once is enough"
+    talk.fake.say(b"OK\t1\tuser=carol\n")
+    assert words[1:] == [Challenge(b"v=proof"), LoggedIn("carol")]
+
+
+def test_a_binding_that_there_is_none_of_is_no_guess_at_a_password(talk: Talk) -> None:
+    begun(talk, b"p=tls-unique,,n=carol,r=abc")
+    for number in range(2, 30):
+        words = talk.begin(b"p=tls-unique,,n=carol,r=abc", "SCRAM-SHA-256-PLUS", BOUND)
+        talk.fake.say(b"CONT\t%d\t" % number + b64encode(b"challenge") + b"\tchannel_binding=tls-unique\n")
+        assert [refusal(word)[:30] for word in words] == ["504 5.5.4 channel bindings her"], number
+    kind, fields = talk.ground.logged[-1]
+    assert (kind, fields["why"]) == ("login-failed", "this connection has no channel binding of that type")
+
+
+def test_names_of_both_sources_are_bound_by_one_offer(tmp_path: Path) -> None:
+    """The file's alice here, Dovecot's carol there; 2.3 cannot, and then nobody is offered it."""
+    ground = Ground(tmp_path, alice())
+    fake = FakeDovecot(ground.clock)
+    auth = Authentication(ground.clock, ground.log, ground.threads, "mail.test", ground.accounts, fake.source)
+    auth.mechanisms(BOUND)
+    fake.say(OF_2_4)
+    assert auth.mechanisms(BOUND)[:2] == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS")
+    fake.heard()
+    for name in (b"alice@example.org", b"carol"):
+        exchange = auth.begin("SCRAM-SHA-256-PLUS", BOUND)
+        assert exchange is not None
+        exchange.respond(b"p=tls-exporter,,n=%b,r=abc" % name)
+        assert (b"AUTH\t1\tSCRAM-SHA-256-PLUS\t" in fake.heard()) == (name == b"carol")
+    exchange = auth.begin("SCRAM-SHA-256", BOUND)
+    assert exchange is not None
+    words: list[object] = []
+    exchange.respond(b"y,,n=carol,r=abc").addBoth(words.append)
+    assert refusal(*words).startswith("535 5.7.8 channel binding is offered here")
+    assert fake.heard() == b""
 
 
 ENDS = {
@@ -318,5 +400,8 @@ def test_words_survive_escaping() -> None:
 def test_what_is_not_offered() -> None:
     for line in ("MECH ANONYMOUS", "MECH X private", "MECH EXTERNAL", "MECH A=B", "MECH " + "X" * 21):
         assert lines.offer(line.split()) is None
+    for line in ("MECH SCRAM-SHA-1-PLUS mutual-auth", "MECH GS2-KRB5-PLUS channel-binding"):
+        assert lines.offer(line.split()) is None
+    assert lines.offer(["MECH", "SCRAM-SHA-1-PLUS", "channel-binding"]) == lines.Offer("SCRAM-SHA-1-PLUS", False, True)
     assert lines.offer(["MECH", "xoauth2"]) == lines.Offer("XOAUTH2", True)
     assert lines.offer(["MECH", "DIGEST-MD5", "dictionary"]) == lines.Offer("DIGEST-MD5", False)

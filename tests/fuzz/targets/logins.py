@@ -181,7 +181,8 @@ _CHALLENGES = (
     b"dj1hYWFh", b"ZT1vdGhlci1lcnJvcg==", b"=", b"ZT0bW0o=", b"\xc3\xa9",
 )  # fmt: skip
 _LINES = (
-    b"VERSION\t1\t2\n", b"MECH\tPLAIN\tplaintext\n", b"DONE\n", b"CONT\t1\tcQ==\n", b"OK\t1\tuser=alice\n",
+    b"VERSION\t1\t2\n", b"MECH\tPLAIN\tplaintext\n", b"DONE\n", b"CONT\t1\tcQ==\n", b"\tchannel_binding=tls-exporter\n",
+    b"MECH\tSCRAM-SHA-1-PLUS\tchannel-binding\n", b"OK\t1\tuser=alice\n",
     b"FAIL\t2\n",
     b"FAIL\t3\tuser=a\ttemp\treason=\x01t\x01n\n", b"\x01", b"\t", b"\n", b"\xff", b"9" * 5000, b"OK", b"x" * 16_384,
 )  # fmt: skip

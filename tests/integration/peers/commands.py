@@ -97,7 +97,7 @@ def gsasl(desk: Desk, *options: str) -> Sent:
     """GNU SASL's own client, with GnuTLS: it says STARTTLS, logs in, and leaves. It binds where it can."""
     command = [tool("gsasl", "gsasl"), "--client", "--smtp", "--no-client-first", "--verbose"]
     command += ["--x509-ca-file=", f"--mechanism={desk.mechanism}", f"--authentication-id={desk.user}"]
-    command += [f"--password={desk.password}", "--authorization-id=", *options, desk.address, str(desk.port)]
+    command += [f"--password={desk.password}", *options, desk.address, str(desk.port)]
     return run(command, b"NOOP\r\nQUIT\r\n")
 
 

@@ -96,7 +96,7 @@ service stats {{
 
 
 @cache
-def _is_2_4() -> bool:
+def is_2_4() -> bool:
     """Does the Dovecot of this machine want the language that came with 2.4?"""
     told = subprocess.run([tool("dovecot", "dovecot-core"), "--version"], capture_output=True, text=True, check=True)
     major, minor = told.stdout.split(".")[:2]
@@ -109,7 +109,7 @@ def _prepared(name: str, folder: Path, owner: str, users: Mapping[str, str], ser
     (folder / "users").write_text("".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
     (folder / "users").chmod(0o644)
     one = pwd.getpwnam(owner)
-    general = (_VERSIONS + _COMMON + _OF_2_4) if _is_2_4() else (_COMMON + _OF_2_3)
+    general = (_VERSIONS + _COMMON + _OF_2_4) if is_2_4() else (_COMMON + _OF_2_3)
     text = general.format(folder=folder, uid=one.pw_uid, gid=one.pw_gid) + service
     (folder / "dovecot.conf").write_text(text)
     return Process(name, [command, "-F", "-c", folder / "dovecot.conf"], folder)
