@@ -56,9 +56,11 @@ class Login:
 
     def __init__(self, password: str) -> None:
         self._password = password
+        self.bindings: list[Any] = []
 
     def mechanism(self, login: str, offered: Any, tls: bool, channel: Any) -> Deferred[Any]:
         assert tls
+        self.bindings.append(channel.usual())
         assert "PLAIN" in offered
         return maybeDeferred(SHOWING["PLAIN"], login, self._password)
 
@@ -240,6 +242,28 @@ class TlsTest(TestCase):
         outcome = await self._log_in("right")
         assert outcome.result is Result.DELIVERED
         assert self.sink.contents == [LETTER]
+
+    async def test_what_a_login_can_be_bound_to_is_what_the_server_has(self) -> None:
+        """Python's own TLS says what it is in TLS 1.2, for sessions that are resumed, too."""
+        self.pool = Pool(cast(IReactorTime, self.reactor), PoolLimits(messages=1))
+        context = self.context("mx.example")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        unique: list[bytes | None] = []
+
+        def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
+            tls = server.transport.get_extra_info("ssl_object")
+            unique.append(tls.get_channel_binding("tls-unique"))
+            return AuthResult(success=True)
+
+        port = self.serve(context, authenticator=authenticate, auth_required=True)
+        logins = Login("right")
+        transport = self.transport(logins=logins)
+        hop = Hop(Via.SMTP, "mx.example", port, tls="verify", login="provider")
+        for _ in range(2):
+            await transport.carry(hop, envelope_to(), cast(IContent, Letter(LETTER)))
+        assert self.sink.resumed == [False, True]
+        assert logins.bindings == [("tls-unique", octets) for octets in unique]
+        assert len(set(unique)) == 2
 
     async def test_a_wrong_password(self) -> None:
         outcome = await self._log_in("wrong")
