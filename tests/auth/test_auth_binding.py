@@ -12,7 +12,7 @@ from test_auth_server import ALICE, MALFORMED, WRONG
 from tls_in_memory import Channel, client_end, server_end, server_tls, shake
 from twisted.internet.task import Clock
 
-from mta.auth.client import Scram
+from mta.auth.client import Plain, Scram
 from mta.auth.dovecot import Dovecot
 from mta.auth.dovecot_lines import Offer
 from mta.interfaces import Challenge, IChannel, IExchange, LoginFrom
@@ -124,18 +124,12 @@ def test_the_octets_are_asked_for_when_a_client_wants_them_and_not_before(ground
 
     client = bound(Counting({"tls-exporter": b"exported"}))
     ground.auth.mechanisms(client)
-    assert log_in(ground, ground.begin("PLAIN", client), logged_in_plainly()) == ALICE
+    assert log_in(ground, ground.begin("PLAIN", client), Plain("alice@example.org", PASSWORD)) == ALICE
     exchange = ground.begin(BOUND[0], client)
     assert asked == []
     mechanism = Scram(BOUND[0], "alice@example.org", PASSWORD, binding=Binding("tls-exporter", b"exported"))
     assert log_in(ground, exchange, mechanism) == ALICE
     assert asked == ["tls-exporter"]
-
-
-def logged_in_plainly() -> ClientMechanism:
-    from mta.auth.client import Plain
-
-    return Plain("alice@example.org", PASSWORD)
 
 
 def test_the_salt_of_somebody_unknown_is_the_same_with_and_without(ground: Ground) -> None:
@@ -195,8 +189,6 @@ def test_a_y_that_is_made_an_n_on_the_way_is_found_out(ground: Ground) -> None:
     assert isinstance(word, Challenge)
     final = client.respond(word.octets)
     assert refusal(ground.word(exchange, final)) == WRONG
-    word = ground.login(SCRAM_SHA_256, b"n,,n=alice@example.org,r=abc", client=bound())
-    assert isinstance(word, Challenge)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +249,7 @@ def test_we_bind_where_we_can(tmp_path: Path, offered: tuple[str, ...], name: st
     found = result(logins(path).mechanism("provider", offered, True, channel))
     assert isinstance(found, Scram) or not name.startswith("SCRAM")
     assert getattr(found, "name", "") == name
-    initial = found.initial()  # type: ignore[union-attr]
+    initial = found.initial()
     assert initial is None if begins is None else initial is not None and initial.startswith(begins)
 
 
