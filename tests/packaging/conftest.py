@@ -15,12 +15,13 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def upgrade(package: Path) -> Path:
-    """The same, as a higher version with one line changed in the program."""
-    folder = package.parent / "upgrade"
+def upgrade(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, as a higher version with one line changed in the program. Its file has the same name elsewhere."""
+    folder = tmp_path_factory.mktemp("changed")
     run("dpkg-deb", "--raw-extract", package, folder)
     control = folder / "DEBIAN" / "control"
     control.write_text(control.read_text().replace("Version: ", "Version: 1:"))
     changed = folder / f"usr/lib/mta/lib/{PYTHON}/site-packages/mta/cli/__init__.py"
     changed.write_text(changed.read_text() + "\n# changed\n")
-    return Path(run("dpkg-deb", "--build", "-Znone", "--root-owner-group", folder, package.parent).split("'")[3])
+    made = tmp_path_factory.mktemp("upgrade")
+    return Path(run("dpkg-deb", "--build", "-Znone", "--root-owner-group", folder, made).split("'")[3])
