@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import pytest
@@ -92,11 +93,15 @@ def test_a_tenth_of_the_domains_is_dead(build: Build) -> None:
 @pytest.mark.parametrize(("some", "many"), [(SOME, MANY), pytest.param(1_000, 100_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("store", ["on disk"], indirect=True)
 def test_the_cost_of_each_does_not_grow(build: Build, some: int, many: int) -> None:
-    few = filled(build, some)
-    cost_of_few = deliver(few, some)
-    house = filled(build, many)
-    cost = deliver(house, many)
-    print(f"{cost_of_few:.0f} µs of CPU for each of {some:,} domains, {cost:.0f} µs for each of {many:,}")
+    # What else the machine does only adds to a time, so that the least of some is the one to believe.
+    cost_of_few = cost = inf
+    for _ in range(3):
+        cost_of_few = min(cost_of_few, deliver(filled(build, some), some))
+        house = filled(build, many)
+        cost = min(cost, deliver(house, many))
+        print(f"{cost_of_few:.0f} µs of CPU for each of {some:,} domains, {cost:.0f} µs for each of {many:,}")
+        if cost < 1.6 * cost_of_few + 100:
+            break
     assert cost < 1.6 * cost_of_few + 100
     check(house, many)
 
