@@ -13,7 +13,7 @@ from mta.admin.pages import Seen, pages
 from mta.config.model import Config
 from mta.config.reading import read_token
 from mta.maillog import Log
-from mta.net import eager
+from mta.net import sockets
 from mta.net.handover import HandedOver
 from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
@@ -135,11 +135,11 @@ class Admin(Service):
         inherited = self._handed.take(listening_name_of_admin(self._address))
         try:
             if inherited:
-                self._port = eager.inherit(self._reactor, inherited[0], self.site)
+                self._port = sockets.inherit(self._reactor, inherited[0], self.site)
             elif self._address.path:
-                self._port = eager.listen_unix(self._reactor, self._address.path, self.site)
+                self._port = sockets.listen_unix(self._reactor, self._address.path, self.site)
             else:
-                self._port = eager.listen(self._reactor, self._address.host, self._address.port, self.site)
+                self._port = sockets.listen(self._reactor, self._address.host, self._address.port, self.site)
         except (CannotListenError, OSError) as error:
             raise cannot_listen(listening_name_of_admin(self._address), error) from error
 
@@ -147,7 +147,7 @@ class Admin(Service):
         """As in `Relay`."""
         if self._port is None or self._address is None:
             return {}
-        return {listening_name_of_admin(self._address): [eager.hand_over(self._port)]}
+        return {listening_name_of_admin(self._address): [sockets.hand_over(self._port)]}
 
     def _wait(self, seconds: float) -> "Deferred[None]":
         return deferLater(self._reactor, seconds)

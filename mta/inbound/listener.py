@@ -12,7 +12,7 @@ from mta.inbound.house import House
 from mta.inbound.manners import Manners
 from mta.inbound.protocol import InboundProtocol
 from mta.inbound.proxy import Porch
-from mta.net import eager
+from mta.net import sockets
 from mta.net.tls import ServerTls
 from mta.policy.access import in_networks
 from mta.smtp.ip import plain_address
@@ -89,7 +89,7 @@ class Listener:
 
     def hand_over(self) -> list[int]:
         """Descriptors of what it listens on, which stay open, and go on listening, when it is closed."""
-        return [eager.hand_over(port) for port in self._ports]
+        return [sockets.hand_over(port) for port in self._ports]
 
     def close(self) -> "Deferred[None]":
         """Listen no more."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from twisted.internet.protocol import Factory
 
-from mta.net.eager import InheritedUnixPort, UnixPort, hand_over
+from mta.net.sockets import InheritedUnixPort, UnixPort, hand_over
 
 BACKLOG = 1024
 

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IAddress, IConnector
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
-from mta.net import eager
+from mta.net import sockets
 from mta.net.client_tls import ClientHandshake
 from mta.smtp import limits
 from mta.transports.pool import Pool
@@ -26,8 +26,8 @@ class Connector:
         self,
         reactor: Any,
         pool: Pool,
-        connect: Callable[..., IConnector] = eager.connect,
-        connect_unix: Callable[..., IConnector] = eager.connect_unix,
+        connect: Callable[..., IConnector] = sockets.connect,
+        connect_unix: Callable[..., IConnector] = sockets.connect_unix,
     ) -> None:
         self._reactor = reactor
         self._pool = pool

@@ -22,7 +22,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
 
 from mta.maillog import Log
-from mta.net import eager
+from mta.net import sockets
 from mta.net.handover import HandedOver
 
 _NAME: Final = "control"
@@ -85,7 +85,7 @@ class Control(Service):
                 os.close(inherited[0])
                 inherited = ()
             descriptor = inherited[0] if inherited else self._bind()
-            self._port = eager.adopt(self._reactor, descriptor, self._factory)
+            self._port = sockets.adopt(self._reactor, descriptor, self._factory)
             self._made = self._stands_there()
         except OSError as error:
             self._log("alarm", why=f"nobody can ask for a restart at {self._spool / _NAME}: {error.strerror}")
@@ -108,7 +108,7 @@ class Control(Service):
         """As in `Relay`. Whoever comes from now on is answered by the program that begins."""
         if self._port is None:
             return {}
-        descriptor = eager.hand_over(self._port)
+        descriptor = sockets.hand_over(self._port)
         self._close()
         return {listening_name_of_control(self._spool): [descriptor]}
 

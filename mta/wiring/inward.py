@@ -30,7 +30,7 @@ from mta.inbound.listener import Listener
 from mta.inbound.manners import Manners
 from mta.inbound.reception import Keeping
 from mta.interfaces import IDispatcher
-from mta.net import eager
+from mta.net import sockets
 from mta.net.systemd import Systemd
 from mta.net.threads import NoThreads, PooledThreads
 from mta.net.tls import ServerTls, TlsProblem
@@ -165,17 +165,17 @@ def way_to_listen(
 
     def listen(factory: Factory) -> Sequence[IListeningPort]:
         if handed:
-            return [eager.adopt(reactor, one, factory) for one in handed]
+            return [sockets.adopt(reactor, one, factory) for one in handed]
         if address.systemd:
             given = ground.systemd.sockets(address.systemd)
             if not given:
                 raise not_given(ground.systemd)
-            return [eager.adopt(reactor, os.dup(one), factory) for one in given]
+            return [sockets.adopt(reactor, os.dup(one), factory) for one in given]
         if inherited := ground.handed.take(str(address)):
-            return [eager.inherit(reactor, one, factory) for one in inherited]
+            return [sockets.inherit(reactor, one, factory) for one in inherited]
         if address.path:
-            return [eager.listen_unix(reactor, address.path, factory)]
-        return [eager.listen(reactor, address.host, address.port, factory)]
+            return [sockets.listen_unix(reactor, address.path, factory)]
+        return [sockets.listen(reactor, address.host, address.port, factory)]
 
     return listen
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from mta.inbound import proxy
 from mta.inbound.proxy import Porch
 from mta.maillog import MailLog
-from mta.net import eager
+from mta.net import sockets
 
 HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 51234 25\r\n"
 
@@ -295,11 +295,11 @@ class SocketTests(TestCase):
             def buildProtocol(self, addr):
                 return porch.admit(addr.host, build)
 
-        port = eager.listen(reactor, "127.0.0.1", 0, Entrance())
+        port = sockets.listen(reactor, "127.0.0.1", 0, Entrance())
         self.addCleanup(port.stopListening)
         factory = ClientFactory.forProtocol(lambda: caller)
         factory.noisy = False
-        eager.connect(reactor, "127.0.0.1", port.getHost().port, factory, 5)
+        sockets.connect(reactor, "127.0.0.1", port.getHost().port, factory, 5)
         await caller.made
 
     async def test_in_one_segment(self) -> None:

@@ -3,24 +3,33 @@
 import ast
 import hashlib
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from textwrap import dedent
 
 import pytest
+from twisted.internet._newtls import ConnectionMixin
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.tcp import Connection
 
-# What `Poller` and `eager` take the place of. Where Twisted changes it, look whether ours has to change too.
+# What `Poller` and `sockets` take the place of. Where Twisted changes it, look whether ours has to change too.
 KNOWN = {
     EPollReactor.doPoll: "d092d95b6a721512",
     EPollReactor._doReadOrWrite: "5a966fa5eebd556b",
     Connection.doRead: "3bf7dd85f12150c8",
     Connection._dataReceived: "72d93f920d437aea",
-    FileDescriptor.loseConnection: "2962b366dddd2f53",
+    ConnectionMixin.write: "c67146e4116b8982",
+    EPollReactor.addWriter: "37a9c6ba221b57a3",
+    EPollReactor.removeWriter: "5354bed7a9c81ae1",
+    EPollReactor.removeAll: "85bc0fc888151e67",
+    FileDescriptor.write: "fd5b65a1c8cb6470",
+    FileDescriptor.doWrite: "bd05f297f0a3b39e",
+    FileDescriptor.startWriting: "817ab8e4c60cf7d8",
+    FileDescriptor.stopWriting: "6a678eed437a6c4c",
     ReactorBase.runUntilCurrent: "0acc71ffa492f607",
     ReactorBase.timeout: "dbaf0d217b763fe9",
 }
@@ -99,55 +108,165 @@ def test_a_reactor_that_was_chosen_is_kept() -> None:
     assert said.strip() == "SelectReactor"
 
 
-def test_the_end_of_a_turn_comes_behind_its_events_and_before_the_next_wait() -> None:
+def test_what_wants_to_write_is_told_to_at_the_end_of_the_turn_and_watched_if_it_still_wants_to() -> None:
     said = run(
         """
         import os
         from mta.net.poller import the_reactor
         reactor = the_reactor()
-        last = reactor.at_turn_end
 
         class Pipe:
+            def __init__(self, name, pieces):
+                self.name, self.pieces = name, pieces
+                self.end, self.mouth = os.pipe()
+            def fileno(self): return self.mouth
+            def logPrefix(self): return ""
+            def connectionLost(self, reason): print(self.name, "lost")
+            def doWrite(self):
+                self.pieces -= 1
+                print(self.name, "writes", "watched" if self.mouth in reactor._writes else "unasked")
+                if not self.pieces:
+                    reactor.removeWriter(self)
+
+        class Failing(Pipe):
+            def doWrite(self):
+                raise RuntimeError("a bug of it")
+
+        class Closing(Pipe):
+            def doWrite(self):
+                reactor.removeWriter(self)
+                reactor.removeWriter(gone)
+
+        def begin():
+            # Nothing will happen any more but this: a wait before it would be for ever.
+            for one in (Closing("closing", 0), gone, Pipe("once", 1), Failing("failing", 0), Pipe("twice", 2)):
+                reactor.addWriter(one)
+                reactor.addWriter(one)
+            reactor.callLater(0.05, reactor.stop)
+            print("end of the event")
+
+        gone = Pipe("gone", 1)
+        reactor.callWhenRunning(begin)
+        reactor.run()
+        print(reactor.getWriters())
+        """
+    )
+    assert "RuntimeError: a bug of it" in said
+    assert [line for line in said.splitlines() if re.match(r"end|\w+ (writes|lost)|\[", line)] == [
+        "end of the event",
+        "once writes unasked",
+        "failing lost",
+        "twice writes unasked",
+        "twice writes watched",
+        "[]",
+    ]
+
+
+def test_what_was_written_when_the_reactor_stops_is_sent() -> None:
+    said = run(
+        """
+        import socket
+        from mta.net import sockets
+        from mta.net.poller import the_reactor
+        reactor = the_reactor()
+        from twisted.internet.protocol import Factory, Protocol
+
+        class Server(Protocol):
+            def connectionMade(self):
+                def last():
+                    self.transport.write(b"421 goodbye")
+                reactor.addSystemEventTrigger("before", "shutdown", last)
+                reactor.stop()
+
+        port = sockets.listen(reactor, "127.0.0.1", 0, Factory.forProtocol(Server))
+        client = socket.create_connection(("127.0.0.1", port.getHost().port), 5)
+        reactor.callLater(20, reactor.stop)
+        reactor.run()
+        print(client.recv(100).decode())
+        """
+    )
+    assert said == "421 goodbye\n"
+
+
+def test_what_is_heard_while_it_is_written_may_set_timers_and_write_to_others() -> None:
+    said = run(
+        """
+        import socket
+        from mta.net import sockets
+        from mta.net.poller import the_reactor
+        reactor = the_reactor()
+        from twisted.internet.protocol import Factory, Protocol
+
+        class Server(Protocol):
+            others = []
+            def connectionMade(self):
+                self.others.append(self)
+                if len(self.others) == 2:
+                    reactor.callLater(0.1, self.transport.loseConnection)  # with no event behind it
+            def connectionLost(self, reason):
+                if self is self.others[1]:
+                    self.others[0].transport.write(b"the other is gone")
+                    reactor.callLater(0.1, lambda: (print("in time"), reactor.stop()))
+
+        port = sockets.listen(reactor, "127.0.0.1", 0, Factory.forProtocol(Server))
+        clients = [socket.create_connection(("127.0.0.1", port.getHost().port), 5) for _ in range(2)]
+        reactor.callLater(3, lambda: (print("too late"), reactor.stop()))
+        reactor.run()
+        print(sorted(client.recv(100) for client in clients))
+        """
+    )
+    assert said.splitlines() == ["in time", "[b'', b'the other is gone']"]
+
+
+GIVING_WAY = """
+        import os, time
+        from mta.net import poller
+        reactor = poller.the_reactor()
+        given = 0
+
+        def give():
+            global given
+            given += 1
+            time.sleep(TAKES)
+
+        poller.sched_yield = give
+        poller._BRIEF = BRIEF
+
+        class Pipe:
+            turns = 0
             def __init__(self):
                 self.mouth, self.end = os.pipe()
                 reactor.addReader(self)
+                os.write(self.end, b"x")
             def fileno(self): return self.mouth
             def logPrefix(self): return ""
             def connectionLost(self, reason): pass
             def doRead(self):
-                print("event", os.read(self.mouth, 10).decode())
-                last(lambda: print("end of the turn"))
+                os.read(self.mouth, 10)
+                self.turns += 1
+                if self.turns < 100:
+                    os.write(self.end, b"x")
+                else:
+                    reactor.callLater(0.1, reactor.stop)
 
-        def fail():
-            raise RuntimeError("a bug")
-
-        def begin():
-            # Nothing will happen any more but this: a wait before it would be for ever.
-            last(fail)
-            last(lambda: (print("end without events"), last(more)))
-
-        def more():
-            for number in (1, 2):
-                os.write(Pipe().end, str(number).encode())
-            reactor.callLater(0.05, reactor.stop)
-
-        reactor.callWhenRunning(begin)
+        reactor.callWhenRunning(Pipe)
         reactor.run()
-        """
-    )
-    lines = said.splitlines()
-    assert lines[:3] == ["end without events", "event 1", "event 2"] or lines[:3] == [
-        "end without events",
-        "event 2",
-        "event 1",
-    ]
-    assert lines[3:5] == ["end of the turn"] * 2
+        print(given)
+"""
+
+
+def test_way_is_given_after_each_busy_turn() -> None:
+    assert run(GIVING_WAY.replace("TAKES", "0").replace("= BRIEF", "= 10")) == "100\n"
+
+
+def test_way_is_seldom_given_to_who_takes_long() -> None:
+    assert int(run(GIVING_WAY.replace("TAKES", "0.02").replace("= BRIEF", "= 0.01"))) <= 2
 
 
 def test_a_connection_closes_at_the_end_of_the_turn() -> None:
     said = run(
         """
-        from mta.net import eager
+        from mta.net import sockets
         from mta.net.poller import the_reactor
         reactor = the_reactor()
         from twisted.internet.protocol import Factory, Protocol, ClientFactory
@@ -156,8 +275,7 @@ def test_a_connection_closes_at_the_end_of_the_turn() -> None:
             def dataReceived(self, data):
                 self.transport.write(data.upper())
                 self.transport.loseConnection()
-                self.asked = self.transport in reactor.getWriters()
-                print("closing", self.transport.connected, self.asked)
+                print("closing", self.transport.connected, self.transport in reactor.getWriters())
             def connectionLost(self, reason):
                 print("closed", reason.type.__name__)
 
@@ -170,13 +288,13 @@ def test_a_connection_closes_at_the_end_of_the_turn() -> None:
                 print("lost", reason.type.__name__)
                 reactor.stop()
 
-        port = eager.listen(reactor, "127.0.0.1", 0, Factory.forProtocol(Server))
-        eager.connect(reactor, "127.0.0.1", port.getHost().port, ClientFactory.forProtocol(Client), 5)
+        port = sockets.listen(reactor, "127.0.0.1", 0, Factory.forProtocol(Server))
+        sockets.connect(reactor, "127.0.0.1", port.getHost().port, ClientFactory.forProtocol(Client), 5)
         reactor.callLater(20, reactor.stop)
         reactor.run()
         """
     )
-    assert said.splitlines() == ["closing 1 False", "closed ConnectionDone", "heard BYE", "lost ConnectionDone"]
+    assert said.splitlines() == ["closing 1 True", "closed ConnectionDone", "heard BYE", "lost ConnectionDone"]
 
 
 PIPE = """

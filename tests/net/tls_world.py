@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from mta.net import eager
+from mta.net import sockets
 from mta.net.tls import ServerTls, certificate_names, start
 
 CA = trustme.CA()
@@ -153,7 +153,7 @@ class TlsTestCase(TestCase):
     def listen(self, implicit: bool = False, **options: Any) -> Speakers:
         self.tls = ServerTls(self.certificate, self.key, **options)
         speakers = Speakers(self.tls, implicit)
-        listening = eager.listen(reactor, "127.0.0.1", 0, speakers)
+        listening = sockets.listen(reactor, "127.0.0.1", 0, speakers)
         self.port = listening.getHost().port
 
         async def close() -> None:

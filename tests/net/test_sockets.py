@@ -1,29 +1,33 @@
-"""Connections that send at once: in order, whole, and still over Twisted's own buffers."""
+"""Sockets that send at the end of the turn: in order, whole, and still over Twisted's own buffers."""
 
 import hashlib
 import shutil
 import socket
+import struct
 import tempfile
 
 import pytest
 from twisted.internet import reactor, tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
-from mta.net import eager
+from mta.net import sockets
 
 
 class Gatherer(Protocol):
     def __init__(self) -> None:
         self.octets = b""
+        self.pieces: list[bytes] = []
         self.waiting: tuple[int, Deferred[bytes]] | None = None
         self.lost: Deferred[None] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
         self.octets += data
+        self.pieces.append(data)
         self._look()
 
     def connectionLost(self, reason=None) -> None:
@@ -68,15 +72,15 @@ class ClientSide(ClientFactory):
         self.connected.errback(reason)
 
 
-class EagerTests(TestCase):
+class SocketTests(TestCase):
     timeout = 20
 
     async def _pair(self):
         server = ServerSide()
-        self.port = eager.listen(reactor, "127.0.0.1", 0, server)
+        self.port = sockets.listen(reactor, "127.0.0.1", 0, server)
         self.addCleanup(self.port.stopListening)
         client = ClientSide()
-        eager.connect(reactor, "127.0.0.1", self.port.getHost().port, client, 5)
+        sockets.connect(reactor, "127.0.0.1", self.port.getHost().port, client, 5)
         one, other = await client.connected, await server.accepted
 
         async def close() -> None:
@@ -87,14 +91,29 @@ class EagerTests(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(close()))
         return one, other
 
-    async def test_what_is_written_is_on_its_way_before_the_reactor_turns(self) -> None:
+    async def test_what_is_written_is_sent_together_at_the_end_of_the_turn(self) -> None:
         one, other = await self._pair()
-        one.transport.write(b"hello")
+        one.transport.write(b"hel")
+        one.transport.write(b"")
+        one.transport.write(b"lo")
+        self.assertIn(one.transport, reactor.getWriters())
+        self.assertEqual(other.pieces, [])
+        await other.gather(5)
+        self.assertEqual(other.pieces, [b"hello"])
+        self.assertNotIn(one.transport, reactor.getWriters())
         self.assertEqual((one.transport.dataBuffer, one.transport._tempDataBuffer), (b"", []))
-        self.assertEqual(await other.gather(5), b"hello")
-        other.transport.write(b"world")
-        self.assertEqual((other.transport.dataBuffer, other.transport._tempDataBuffer), (b"", []))
-        self.assertEqual(await one.gather(5), b"world")
+
+    async def test_nobody_is_watched_whose_socket_takes_everything(self) -> None:
+        one, other = await self._pair()
+        watched = []
+        watch = EPollReactor.addWriter
+        self.patch(EPollReactor, "addWriter", lambda poller, writer: (watched.append(writer), watch(poller, writer)))
+        one.transport.write(b"hello")
+        await other.gather(5)
+        self.assertEqual(watched, [])
+        one.transport.write(b"x" * 20_000_000)
+        await other.gather(20_000_005)
+        self.assertEqual(watched, [one.transport])
 
     async def test_more_than_the_socket_takes_arrives_whole_and_in_order(self) -> None:
         one, other = await self._pair()
@@ -140,6 +159,18 @@ class EagerTests(TestCase):
         await one.lost
         one.transport.write(b"after the end")
 
+    async def test_what_the_peer_said_before_it_reset_is_read_though_nothing_can_be_sent(self) -> None:
+        server = ServerSide()
+        port = sockets.listen(reactor, "127.0.0.1", 0, server)
+        self.addCleanup(port.stopListening)
+        with socket.create_connection(("127.0.0.1", port.getHost().port), 5) as peer:
+            one = await server.accepted
+            peer.sendall(b"421 goodbye")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.transport.write(b"to nobody")
+        await one.lost
+        self.assertEqual(one.octets, b"421 goodbye")
+
     async def test_a_pull_producer_is_asked_until_it_has_no_more(self) -> None:
         one, other = await self._pair()
 
@@ -163,9 +194,9 @@ class EagerTests(TestCase):
         folder = tempfile.mkdtemp()  # trial's own names are longer than a socket's may be
         self.addCleanup(shutil.rmtree, folder)
         path = f"{folder}/socket"
-        port = eager.listen_unix(reactor, path, server)
+        port = sockets.listen_unix(reactor, path, server)
         self.addCleanup(port.stopListening)
-        eager.connect_unix(reactor, path, client, 5)
+        sockets.connect_unix(reactor, path, client, 5)
         one, other = await client.connected, await server.accepted
         other.transport.write(b"220 hello")
         self.assertEqual(await one.gather(9), b"220 hello")
@@ -175,17 +206,17 @@ class EagerTests(TestCase):
         await one.lost
 
     async def test_both_families_can_be_listened_on_side_by_side(self) -> None:
-        one = eager.listen(reactor, "0.0.0.0", 0, ServerSide())
+        one = sockets.listen(reactor, "0.0.0.0", 0, ServerSide())
         self.addCleanup(one.stopListening)
-        other = eager.listen(reactor, "::", one.getHost().port, ServerSide())
+        other = sockets.listen(reactor, "::", one.getHost().port, ServerSide())
         self.addCleanup(other.stopListening)
 
     async def test_a_port_that_is_taken_is_named(self) -> None:
-        port = eager.listen(reactor, "127.0.0.1", 0, ServerSide())
+        port = sockets.listen(reactor, "127.0.0.1", 0, ServerSide())
         self.addCleanup(port.stopListening)
         number = port.getHost().port
         with pytest.raises(CannotListenError, match=str(number)):
-            eager.listen(reactor, "127.0.0.1", number, ServerSide())
+            sockets.listen(reactor, "127.0.0.1", number, ServerSide())
 
 
 def test_twisted_still_keeps_what_is_queued_where_this_looks_for_it() -> None:
@@ -199,6 +230,6 @@ def test_twisted_still_keeps_what_is_queued_where_this_looks_for_it() -> None:
 
 def test_a_reactor_with_transports_of_its_own_is_asked() -> None:
     virtual = MemoryReactorClock()
-    eager.listen(virtual, "127.0.0.1", 25, Factory())
-    eager.connect(virtual, "127.0.0.1", 25, ClientFactory(), 30)
+    sockets.listen(virtual, "127.0.0.1", 25, Factory())
+    sockets.connect(virtual, "127.0.0.1", 25, ClientFactory(), 30)
     assert len(virtual.tcpServers) == len(virtual.tcpClients) == 1
