@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,18 @@ def spare_collector() -> None:
     gc.set_threshold(_GARBAGE)
 
 
+def keep_to_a_core(number: int, workers: int) -> None:
+    """Where there are as many workers as cores, each has one of its own, and in its caches what it works with.
+
+    Where there are fewer, the kernel sees best which cores are free. It cannot be told that a process would like to
+    stay, and one that is moved costs a tenth more for each message.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == workers:
+        with suppress(OSError):  # whoever has started us does not want it, which is no reason not to work
+            os.sched_setaffinity(0, {cores[number]})
+
+
 def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     """Be a worker until told to stop. descriptors: the socket to the supervisor, whose process id is given as well; the
     log, the orders, the tally, the measures, the hatch, a listening socket for each listener. Returns the exit status.
@@ -54,6 +67,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     sys.stdout = os.fdopen(1, "w", encoding="utf-8")  # what was there knows it as something else
     orders = Orders.read(written)
     os.close(written)
+    keep_to_a_core(number, orders.workers)
     reactor = the_reactor()
     sink = LineWriter(reactor)
     observer = Observer(sink, orders.config.log.format, orders.config.log.addresses)

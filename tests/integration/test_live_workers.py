@@ -95,6 +95,19 @@ def test_auto_is_one_for_each_core(start_relay: StartRelay) -> None:
     assert queue_files(relay) == {f"queue-{n}.db" for n in range(cores)}
 
 
+def test_with_one_for_each_core_each_keeps_to_its_own(start_relay: StartRelay) -> None:
+    cores = os.sched_getaffinity(0)
+    workers = start_relay(workers=len(cores)).workers()
+    assert len(cores) == 1 or {min(os.sched_getaffinity(pid)) for pid in workers.values()} == cores
+    assert all(len(os.sched_getaffinity(pid)) == 1 for pid in workers.values())
+
+
+def test_with_another_number_they_go_where_the_kernel_sends_them(start_relay: StartRelay) -> None:
+    cores = os.sched_getaffinity(0)
+    for pid in start_relay(workers=len(cores) + 1).workers().values():
+        assert os.sched_getaffinity(pid) == cores
+
+
 def test_with_one_worker_there_is_one_process(start_relay: StartRelay) -> None:
     assert start_relay(workers=1).workers() == {}
 
