@@ -160,20 +160,25 @@ class Poller(EPollReactor):
     def _have_written(self) -> None:
         """Have everything written that wants to be. What a socket does not take waits until epoll says that it can."""
         for writer in tuple(self._untried):
-            if writer not in self._untried:
-                continue  # the one before it may have closed it
-            why: BaseException | int | None
-            try:
-                why = writer.doWrite()
-            except BaseException as error:
-                why = error
-                log.err()
-            if why and why is not CONNECTION_LOST:
-                self._disconnectSelectable(writer, why, False)
-            elif writer in self._untried:
-                del self._untried[writer]
-                # Even if the connection is lost: epoll says so at once, and what the peer said before is read first.
-                super().addWriter(writer)
+            if writer in self._untried:  # else the one before it has closed it
+                try:
+                    self._write(writer)
+                except BaseException:  # of who was told that it is closed; the others are to be sent theirs
+                    log.err()
+
+    def _write(self, writer: Any) -> None:
+        why: BaseException | int | None
+        try:
+            why = writer.doWrite()
+        except BaseException as error:
+            why = error
+            log.err()
+        if why and why is not CONNECTION_LOST:
+            self._disconnectSelectable(writer, why, False)
+        elif writer in self._untried:
+            del self._untried[writer]
+            # Even if the connection is lost: epoll says so at once, and what the peer said before is read first.
+            super().addWriter(writer)
 
     doIteration = doPoll
 

@@ -188,6 +188,47 @@ def test_what_was_written_when_the_reactor_stops_is_sent() -> None:
     assert said == "421 goodbye\n"
 
 
+def test_a_protocol_that_fails_when_the_reactor_stops_keeps_nobody_from_hearing_of_it() -> None:
+    said = run(
+        """
+        import socket
+        from mta.net import sockets
+        from mta.net.poller import the_reactor
+        reactor = the_reactor()
+        from twisted.internet.protocol import Factory, Protocol
+
+        class Server(Protocol):
+            others = []
+            def connectionMade(self):
+                self.others.append(self)
+                if len(self.others) == 3:
+                    reactor.addSystemEventTrigger("before", "shutdown", last)
+                    reactor.stop()
+            def connectionLost(self, reason):
+                print("lost", self.others.index(self))
+                if self is self.others[0]:
+                    raise RuntimeError("a bug")
+
+        def last():
+            for one in Server.others[:2]:
+                one.transport.write(b"421 goodbye")
+                one.transport.loseConnection()
+
+        port = sockets.listen(reactor, "127.0.0.1", 0, Factory.forProtocol(Server))
+        clients = [socket.create_connection(("127.0.0.1", port.getHost().port), 5) for _ in range(3)]
+        reactor.callLater(20, reactor.stop)
+        reactor.run()
+        print(sorted(client.recv(100) for client in clients))
+        """
+    )
+    assert [line for line in said.splitlines() if re.match(r"lost|\[", line)] == [
+        "lost 0",
+        "lost 1",
+        "lost 2",
+        "[b'', b'421 goodbye', b'421 goodbye']",
+    ]
+
+
 def test_what_is_heard_while_it_is_written_may_set_timers_and_write_to_others() -> None:
     said = run(
         """
