@@ -1,6 +1,7 @@
 """Ground: what a relay stands on, and which of several processes it is. The composition root is given both."""
 
 import random
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ class Place:
     sockets to take over, by the number of the listener in the configuration; others are to be made. tally: counts
     connections with the others. key: a secret that all of them have; None for one of our own. holder: the process that
     an operator should know of as the one that has the spool; None for this one. measures: the row that it counts in;
-    None for one of its own.
+    None for one of its own. pass_on: has another of the processes serve a client of a listener, where that is idler.
     """
 
     number: int = 0
@@ -54,6 +55,7 @@ class Place:
     key: bytes | None = None
     holder: int | None = None
     measures: Measures | None = None
+    pass_on: Callable[[str, socket.socket], bool] | None = None
 
     def share(self, whole: int) -> int:
         """Our part of something, and never nothing."""

@@ -177,6 +177,16 @@ class Relay(MultiService):
         with socket.socket(fileno=descriptor) as one:
             self._ground.reactor.adoptStreamConnection(one.fileno(), one.family, self._within)
 
+    def take(self, listener: str, descriptor: int) -> None:
+        """Serve a client whom another process has accepted at the same listener, of this name. The descriptor is ours
+        from now on."""
+        client = socket.socket(fileno=descriptor)
+        for one in self._listeners:
+            if one.name == listener and one.is_bound:
+                one.take(client)
+                return
+        client.close()  # as those who wait to be accepted, when a listener closes
+
     def stopService(self) -> "Deferred[None]":
         """Let nobody in, let what is under way end, put the rest back, close."""
         return Deferred.fromCoroutine(self._stop())

@@ -1,6 +1,8 @@
 """Listener: a listening port, and what is built for each client who is let in there."""
 
+import socket
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -86,6 +88,10 @@ class Listener:
     def ports(self) -> Sequence[IListeningPort]:
         """What it listens on."""
         return self._ports
+
+    def take(self, client: socket.socket) -> None:
+        """Serve a client whom another process has accepted at this address. The socket is ours from now on."""
+        cast(Any, self._ports[0]).take(client)
 
     def hand_over(self) -> list[int]:
         """Descriptors of what it listens on, which stay open, and go on listening, when it is closed."""

@@ -8,13 +8,17 @@ simulation's) are simply asked.
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import Factory
 from twisted.python.lockfile import FilesystemLock
+
+PassOn = Callable[[socket.socket], bool]
 
 
 class _Brief:
@@ -90,6 +94,38 @@ class _Port(tcp.Port):
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         return listening
 
+    def take(self, client: socket.socket) -> None:
+        """Serve a client whom another process has accepted at the same address. The socket is ours from now on."""
+        try:
+            address = client.getpeername()
+        except OSError:  # it has gone
+            client.close()
+            return
+        client.setblocking(False)
+        protocol = cast(Factory, self.factory).buildProtocol(self._buildAddr(address))
+        if protocol is None:
+            client.close()
+            return
+        self.sessionno += 1
+        protocol.makeConnection(self.transport(client, protocol, address, self, self.sessionno, self.reactor))
+
+
+class _Passing(socket.socket):
+    """A listening socket whose clients may be passed on to another process."""
+
+    def __init__(self, descriptor: int, pass_on: PassOn) -> None:
+        """descriptor: is ours from now on."""
+        super().__init__(fileno=descriptor)
+        self._pass_on = pass_on
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As in `socket.socket`: a client who has not been passed on."""
+        while True:
+            client, address = super().accept()
+            if not self._pass_on(client):
+                return client, address
+            client.close()
+
 
 class _Connector(tcp.Connector):
     def _makeTransport(self) -> tcp.Client:
@@ -161,14 +197,18 @@ def listen_unix(reactor: Any, path: str, factory: Any, backlog: int = 1024) -> I
     return cast(IListeningPort, listening)
 
 
-def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
-    """Accept from a listening socket that another process has made. The descriptor is ours from now on."""
+def adopt(reactor: Any, descriptor: int, factory: Any, pass_on: PassOn | None = None) -> IListeningPort:
+    """Accept from a listening socket that another process has made. The descriptor is ours from now on.
+
+    pass_on: asked for each client at a TCP socket whether somebody else has been given it.
+    """
     with socket.socket(fileno=descriptor) as theirs:
-        listening = (
-            _AdoptedUnixPort._fromListeningDescriptor(reactor, descriptor, factory)
-            if theirs.family == socket.AF_UNIX
-            else _Port._fromListeningDescriptor(reactor, descriptor, theirs.family, factory)
-        )
+        if theirs.family == socket.AF_UNIX:
+            listening = _AdoptedUnixPort._fromListeningDescriptor(reactor, descriptor, factory)
+        else:
+            listening = _Port._fromListeningDescriptor(reactor, descriptor, theirs.family, factory)
+            if pass_on is not None:
+                listening._preexistingSocket = _Passing(listening._preexistingSocket.detach(), pass_on)
     listening.startListening()
     return cast(IListeningPort, listening)
 

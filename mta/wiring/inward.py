@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from errno import ENOENT
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,11 @@ def way_to_listen(
 ) -> Callable[[Factory], Sequence[IListeningPort]]:
     """How a listener begins to listen. handed: descriptors that are its own from then on; () to make a socket."""
     reactor: Any = ground.reactor
+    pass_on = partial(ground.place.pass_on, str(address)) if ground.place.pass_on is not None else None
 
     def listen(factory: Factory) -> Sequence[IListeningPort]:
         if handed:
-            return [sockets.adopt(reactor, one, factory) for one in handed]
+            return [sockets.adopt(reactor, one, factory, pass_on) for one in handed]
         if address.systemd:
             given = ground.systemd.sockets(address.systemd)
             if not given:

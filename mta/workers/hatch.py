@@ -1,9 +1,10 @@
 """Hatch: what the supervisor hands to a worker while it runs, and what a worker tells it of: pairs of sockets that keep
 the bounds of what is sent, and outlive a worker.
 
-In goes a connected socket, to be served as a client that may send anywhere; or a word that somebody listens, or nobody
-does any more. Out come the events of the log as JSON, one at a time and as many in a second as anybody can read. What
-does not fit is left out: nobody waits for whoever looks on.
+In goes a connected socket, to be served as a client that may send anywhere, or as one of a listener whom another worker
+has accepted (see `neighbours`); or a word that somebody listens, or nobody does any more. Out come the events of the
+log as JSON, one at a time and as many in a second as anybody can read. What does not fit is left out: nobody waits for
+whoever looks on.
 """
 
 import json
@@ -20,6 +21,7 @@ from zope.interface import implementer
 from mta.service import Relay
 
 SERVE, LISTEN, DEAF = b"serve", b"listen", b"deaf"
+TAKE: Final = b"take "  # and the name of a listener
 MOST_EVENTS: Final = 200  # in a second, of one worker
 MOST_OCTETS: Final = 32_768  # of one event
 AT_ONCE: Final = 100  # events that are taken before others have their turn
@@ -81,6 +83,9 @@ class Hatch:
         if word == SERVE:
             for one in descriptors:
                 self._relay.admit(one)
+        elif word.startswith(TAKE):
+            for one in descriptors:
+                self._relay.take(word[len(TAKE) :].decode(), one)
         else:
             self._relay.log.tap = self._tell if word == LISTEN else None
 
@@ -110,6 +115,10 @@ class Hatches:
     def of(self, worker: int) -> int:
         """The descriptor that a worker is given."""
         return self._theirs[worker].fileno()
+
+    def ways(self) -> list[int]:
+        """The descriptors that a worker reaches all of them by, itself included."""
+        return [ours.fileno() for ours in self._ours]
 
     def hand_in(self, descriptor: int, workers: Sequence[int]) -> bool:
         """Have one of these workers serve a connection, by turns. False where none of them can be told."""

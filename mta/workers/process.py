@@ -28,6 +28,7 @@ from mta.service import Relay
 from mta.wiring.trouble import CannotStart, QueueDamaged
 from mta.workers.hatch import Hatch
 from mta.workers.lines import GO, Ear
+from mta.workers.neighbours import Neighbours
 from mta.workers.obedience import Obedience
 from mta.workers.orders import Orders
 
@@ -59,9 +60,10 @@ def keep_to_a_core(number: int, workers: int) -> None:
 
 def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     """Be a worker until told to stop. descriptors: the socket to the supervisor, whose process id is given as well; the
-    log, the orders, the tally, the measures, the hatch, a listening socket for each listener. Returns the exit status.
+    log, the orders, the tally, the measures, the hatch, a way to the hatch of each worker, a listening socket for each
+    listener. Returns the exit status.
     """
-    line, log, written, counts, measured, hatch, *sockets = descriptors
+    line, log, written, counts, measured, hatch, *more = descriptors
     os.dup2(log, 1)
     os.close(log)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8")  # what was there knows it as something else
@@ -76,9 +78,10 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     tally.clear()
     measures = rows(measured, orders.workers)[number]
     measures.forget_gauges()
-    left = iter(sockets)
+    ways, left = more[: orders.workers], iter(more[orders.workers :])
     handed = {listener: [next(left) for _ in range(count)] for listener, count in enumerate(orders.sockets)}
-    place = Place(number, orders.workers, handed, tally, orders.key, supervisor, measures)
+    neighbours = Neighbours(tally, ways)
+    place = Place(number, orders.workers, handed, tally, orders.key, supervisor, measures, pass_on=neighbours.pass_on)
     with socket.socket(fileno=line) as to_supervisor:
         try:
             relay = Relay(orders.config, Ground(reactor, sink=sink, place=place))
@@ -89,7 +92,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
             Hatch(reactor, socket.socket(fileno=hatch), relay).open()
             sink.flush()
             spare_collector()
-            _run(reactor, relay, to_supervisor)
+            _run(reactor, relay, tally, to_supervisor)
         except CannotStart as error:
             _tell(to_supervisor, {"cannot": str(error), "damaged": isinstance(error, QueueDamaged)})
             return 1
@@ -103,19 +106,21 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     return 0
 
 
-def _run(reactor: Any, relay: Relay, supervisor: socket.socket) -> None:
+def _run(reactor: Any, relay: Relay, tally: Tally, supervisor: socket.socket) -> None:
     is_stopping = False
 
     def stop() -> None:
         nonlocal is_stopping
         if not is_stopping:
             is_stopping = True
+            tally.let_in(False)
             reactor.stop()
 
     reactor.addSystemEventTrigger("before", "shutdown", relay.stopService)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
     _tell(supervisor, {"ready": True})
     supervisor.recv(len(GO))  # all are ready; or this is its end, which is found once more below
+    tally.let_in(True)
     obedience = Obedience(relay, partial(_tell, supervisor), stop)
     Ear(reactor, supervisor, obedience.told, stop)
     reactor.run(installSignalHandlers=False)

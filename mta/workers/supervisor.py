@@ -280,7 +280,9 @@ class Supervisor(MultiService):
         sockets = self._holding.descriptors(number)
         log = self._sink.shareable() if self._sink is not None else None
         worker = self._workers[number] = self._beget().start(
-            number, [self._orders, self._counts, self._measured, self.hatches.of(number), *sockets], log
+            number,
+            [self._orders, self._counts, self._measured, self.hatches.of(number), *self.hatches.ways(), *sockets],
+            log,
         )
         self._begun[number] = self._reactor.seconds()
         return worker

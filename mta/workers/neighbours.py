@@ -1,0 +1,38 @@
+"""Neighbours: the other workers, to whom clients are passed on who have just connected.
+
+The kernel deals them out by chance (SO_REUSEPORT). Of a few that stay, as applications do that send all the time, one
+worker gets most, again and again: with twenty of them, on two cores, a fifth of what the cores could do is lost.
+"""
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from mta.net.tally import Tally
+from mta.workers.hatch import TAKE
+
+
+class Neighbours:
+    """All workers of a relay, as one of them sees them."""
+
+    def __init__(self, tally: Tally, ways: Sequence[int]) -> None:
+        """ways: descriptors of sockets to each worker's hatch, by their numbers; they are ours from now on."""
+        self._tally = tally
+        self._ways = [socket.socket(fileno=one) for one in ways]
+        self._has_passed = False
+
+    def pass_on(self, listener: str, client: socket.socket) -> bool:
+        """Have the one with the fewest clients serve this one, if it has fewer than we; else it is ours.
+
+        It may have an eighth less without our caring. And since it may take a moment until it counts one whom it was
+        given, none is passed on behind another.
+        """
+        idlest = self._tally.idlest()
+        here = self._tally.here()
+        if idlest is None or self._has_passed or here - here // 8 <= idlest[0]:
+            self._has_passed = False
+            return False
+        with suppress(OSError):  # it has many to take as it is
+            socket.send_fds(self._ways[idlest[1]], [TAKE + listener.encode()], [client.fileno()])
+            self._has_passed = True
+        return self._has_passed
