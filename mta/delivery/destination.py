@@ -16,6 +16,7 @@ from mta.policy.settlement import put_off
 from mta.policy.window import Window, WindowLimits, allowed, answered, is_paused, lifted, opened, refused
 
 _SERVICE_NOT_AVAILABLE = 421
+_AHEAD = 4  # times as many as may run may wait in memory: a burst that comes to an end need not be read back
 _REPLY = re.compile(r"([45][0-9]{2}) (?:([45]\.[0-9]{1,3}\.[0-9]{1,3}) )?(.*)", re.DOTALL)
 _CONGESTED = deferred(451, "4.4.5", "more mail waits for this destination than it takes at a time")
 
@@ -23,7 +24,8 @@ _CONGESTED = deferred(451, "4.4.5", "more mail waits for this destination than i
 class Destination:
     """One destination.
 
-    running: deliveries under way, reservations included. ready: claimed, waiting for their turn. claiming: the spool
+    running: deliveries under way, reservations included. reserved: these. ready: claimed, waiting for their turn.
+    promised: reservations of those that will wait so. claiming: the spool
     has been asked for more. has_claimed: it has been asked since this was last at rest. more: it may have more that
     is due. line: where it stands for the next free place, if it does. unrecorded: changes on their way into the spool.
     answers: it did when it was last tried. estranged: deliveries under way that began when it had not.
@@ -41,8 +43,10 @@ class Destination:
         "more",
         "name",
         "paused_look",
+        "promised",
         "ready",
         "refusal",
+        "reserved",
         "running",
         "unrecorded",
         "window",
@@ -56,6 +60,8 @@ class Destination:
         self.answers = False
         self.estranged = 0
         self.ready: list[Claim] = []
+        self.reserved = 0
+        self.promised = 0
         self.claiming = False
         self.has_claimed = False
         self.more = False
@@ -75,10 +81,16 @@ class Destination:
             places = 1
         return places - self.running
 
+    def may_wait(self, now: float) -> bool:
+        """May one more that is new wait in memory? Not before those that wait in the spool, nor for a probe."""
+        if self.more or self.claiming or self.window.failures:
+            return False
+        return len(self.ready) + self.promised < _AHEAD * allowed(self.window, now)
+
     @property
     def is_idle(self) -> bool:
         """Is nothing of it in flight?"""
-        return not (self.running or self.unrecorded or self.ready or self.claiming)
+        return not (self.running or self.unrecorded or self.ready or self.promised or self.claiming)
 
     def heard(self, carried: Carried, limits: WindowLimits, now: float, chance: random.Random) -> Pause | None:
         """Learn from a try that has ended (and is no longer counted as running): what to store of it, if anything."""

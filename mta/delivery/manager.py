@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.delivery.aside import Aside
 from mta.delivery.attempt import Attempt, Means
 from mta.delivery.clockwatch import Clockwatch
 from mta.delivery.deadlines import Deadlines
@@ -56,7 +57,8 @@ class Manager:
         self._tries: dict[int, Attempt] = {}  # by delivery, as all that follows
         self._decisions: dict[int, Attempt] = {}  # what is settled without a try, and takes no place
         self._recorder = Recorder(self._clock, self._spool, self._recorded)
-        self._turns = Turns(self._clock, self._bounds, self._recorder.count, self._begin)
+        self._turns = Turns(self._clock, self._bounds, self._recorder.count, self._begin_in_turn)
+        self._aside = Aside(self._bounds.aside, self._bounds.large)
         self._deadlines = Deadlines(self._clock, self._spool, self._take_overdue)
         self._history = History(self._clock, self._spool, history)
         self._clockwatch = Clockwatch(
@@ -132,27 +134,42 @@ class Manager:
             return False
         one = self._destinations.wake(destination)
         now = self._clock.seconds()
-        if self._turns.is_full_for(one) or one.free(now) <= 0 or self._destinations.may_be_paused(one, now):
-            self._destinations.rest(one)
-            return False
-        self._turns.take(one)
-        return True
+        if not (self._turns.is_full_for(one) or self._destinations.may_be_paused(one, now)):
+            if one.free(now) > 0:
+                self._turns.take(one)
+                one.reserved += 1
+                return True
+            if one.may_wait(now):
+                one.promised += 1
+                return True
+        self._destinations.rest(one)
+        return False
 
     def unreserve(self, destination: str) -> None:
         """See `IDispatcher`."""
         one = self._destinations.wake(destination)
-        self._turns.leave(one)
+        if one.promised:
+            one.promised -= 1
+        else:
+            one.reserved -= 1
+            self._turns.leave(one)
         self._turn(one)
         self._stop_if_done()
 
     def deliver(self, claim: Claim, content: IContent | None) -> None:
         """See `IDispatcher`."""
         one = self._destinations.wake(claim.destination)
-        if self._stopped is None:
-            self._begin(one, claim, content)
-        else:
+        if self._stopped is not None:
             self._release(one, [claim])
             self.unreserve(claim.destination)
+        elif one.reserved:
+            one.reserved -= 1
+            self._begin(one, claim, content)
+        else:
+            one.promised -= 1
+            self._aside.put(claim, content)
+            self._sort(one, [claim], overdue=False)  # it may be paused since it was promised
+            self._turn(one)
 
     def wake(self, destination: str) -> None:
         """See `IDispatcher`."""
@@ -190,7 +207,10 @@ class Manager:
         if self._destinations.rest(one):
             self._lookout.room_was_made()
 
-    def _begin(self, one: Destination, claim: Claim, content: IContent | None = None) -> None:
+    def _begin_in_turn(self, one: Destination, claim: Claim) -> None:
+        self._begin(one, claim, self._aside.take(claim))
+
+    def _begin(self, one: Destination, claim: Claim, content: IContent | None) -> None:
         octets = self._turns.fill(claim.envelope.size)
         attempt = self._tries[claim.delivery] = Attempt(self._means, claim, content, self._tried, octets)
         attempt.carry()
@@ -291,17 +311,20 @@ class Manager:
 
     def _decide(self, one: Destination, claim: Claim, outcome: Outcome, tried: bool) -> None:
         one.unrecorded += 1
-        attempt = self._decisions[claim.delivery] = Attempt(self._means, claim, None, self._decided)
+        attempt = self._decisions[claim.delivery] = Attempt(self._means, claim, self._aside.take(claim), self._decided)
         attempt.decide(outcome, tried)
 
     def _postpone(self, one: Destination, claim: Claim, now: float) -> None:
         """Put a claim back as it was, not to be brought up again for a while: it will have its turn."""
+        self._aside.take(claim)
         one.unrecorded += 1
         self._recorder.record(Record(claim, now, waiting=(untouched(claim, self._means.policy, now),)))
 
     def _release(self, one: Destination, claims: Sequence[Claim]) -> None:
         if not claims:
             return
+        for claim in claims:
+            self._aside.take(claim)
         one.unrecorded += 1
         self._put_back(one, claims)
 

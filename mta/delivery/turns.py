@@ -22,15 +22,16 @@ class Bounds:
     """What may be in memory at once.
 
     deliveries: under way. strangers: of these, to destinations that have not answered. destinations: with something
-    in flight. octets: of content under way. unrecorded: deliveries under way, and results of others on their way into
-    the spool. remembered: destinations at rest. large: content of more octets than this is read from a file as it
-    goes, so it does not count for more.
+    in flight. octets: of content under way. aside: of content that waits to be. unrecorded: deliveries under way, and
+    results of others on their way into the spool. remembered: destinations at rest. large: content of more octets than
+    this is read from a file as it goes, so it does not count for more.
     """
 
     deliveries: int = 200
     strangers: int = 150
     destinations: int = 400
     octets: int = 64 * 1024 * 1024
+    aside: int = 16 * 1024 * 1024
     unrecorded: int = 2_000
     remembered: int = 10_000
     large: int = 256 * 1024

@@ -208,10 +208,11 @@ def test_a_host_that_says_421_is_used_with_fewer_and_then_left_in_peace(build: B
 def test_reservations_respect_window_pause_and_bounds(build: Build) -> None:
     house = build(bounds=Bounds(deliveries=7))
     manager = house.manager
-    assert [manager.reserve("a.test") for _ in range(6)] == [True] * 5 + [False]
+    assert [manager.reserve("a.test") for _ in range(26)] == [True] * 25 + [False]  # five, and four times as many wait
+    assert manager.in_flight == 5
     assert [manager.reserve("b.test") for _ in range(3)] == [True, True, False]
     assert manager.in_flight == 7
-    for _ in range(5):
+    for _ in range(25):
         manager.unreserve("a.test")
     assert manager.reserve("b.test")
     for _ in range(3):

@@ -1,0 +1,139 @@
+"""What has just been stored and finds no place waits in memory, with its content, and goes out in its order."""
+
+from collections.abc import Callable
+
+import pytest
+
+from mta.delivery.turns import Bounds
+from mta.policy.window import WindowLimits
+from tests.delivery.clockwork import HOUR, House
+
+Build = Callable[..., House]
+LIMITS = WindowLimits(initial=5, maximum=5)
+
+
+def submit(house: House, count: int, **more: bytes) -> list[str]:
+    """So many, to be tried at once; their recipients."""
+    names = [f"r{number}@slow.test" for number in range(count)]
+    for name in names:
+        house.submit(name, eager=True, **more)
+    house.run(0.1)
+    return names
+
+
+def let_all_go(house: House) -> None:
+    while house.transport.held:
+        assert house.transport.held <= 5
+        house.transport.let_go(1)
+        house.run(0.1)
+
+
+def arrived(house: House) -> list[str]:
+    return [name for one in house.carried("slow.test") for name in one.taken]
+
+
+def is_empty(house: House) -> bool:
+    """Nothing is left in memory of what has waited."""
+    aside, manager = house.manager._aside, house.manager
+    return not aside._kept and aside._room == manager._bounds.aside and not len(manager._destinations)
+
+
+def test_what_waits_is_sent_from_memory_and_in_its_order(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    house.break_content()
+    names = submit(house, 25)
+    assert house.transport.held == 5
+    let_all_go(house)
+    assert arrived(house) == names
+    assert house.messages == 0
+    assert is_empty(house)
+
+
+def test_what_is_more_waits_in_the_spool_and_nothing_new_overtakes_it(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    names = submit(house, 40)
+    assert not house.manager.reserve("slow.test")
+    house.transport.let_go(1)
+    house.run(0.1)
+    assert not house.manager.reserve("slow.test"), "others wait in the spool"
+    let_all_go(house)
+    assert sorted(arrived(house)) == sorted(names)
+    assert arrived(house)[:25] == names[:25]
+    assert is_empty(house)
+
+
+@pytest.mark.parametrize(("octets", "kept"), [(700, 2), (0, 0), (10_000, 20)])
+def test_of_what_there_is_no_memory_for_the_content_is_read_back(build: Build, octets: int, kept: int) -> None:
+    house = build(limits=LIMITS, bounds=Bounds(aside=octets))
+    house.transport.holding = True
+    submit(house, 25, content=b"x" * 300)
+    assert len(house.manager._aside._kept) == kept
+    let_all_go(house)
+    assert [one.content for one in house.carried("slow.test")] == [b"x" * 300] * 25
+    assert is_empty(house)
+
+
+def test_where_nobody_is_reached_what_waited_goes_back_and_is_tried_later(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    names = submit(house, 25)
+    house.transport.down = {"slow.test"}
+    house.transport.let_go()
+    house.transport.holding = False
+    house.run(0.1)
+    assert len(house.tries("slow.test")) == 5
+    assert house.store.active() == 0
+    assert is_empty(house)
+    house.transport.down = set()
+    house.run(HOUR)
+    assert sorted(arrived(house)) == sorted(names)
+
+
+def test_what_was_promised_before_a_pause_and_stored_in_it_goes_back(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.down = {"slow.test"}
+    names = submit(house, 25)  # all are promised before the first is stored, and fails
+    assert len(house.tries("slow.test")) == 5
+    assert not house.manager.reserve("slow.test")
+    house.transport.down = set()
+    house.run(HOUR)
+    assert sorted(arrived(house)) == sorted(names)
+    assert is_empty(house)
+
+
+def test_at_the_end_what_waited_is_put_back(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    names = submit(house, 25)
+    house.transport.holding = False
+    house.restart()
+    house.run(HOUR)
+    assert sorted(set(arrived(house))) == sorted(names)
+    assert house.messages == 0
+
+
+def test_what_is_stored_while_the_end_has_begun_is_put_back(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    submit(house, 5)
+    manager = house.manager
+    assert manager.reserve("slow.test")
+    stopped = manager.stop(grace=60)
+    house.transport.let_go()
+    house.run(0.1)
+    assert not stopped.called, "what was promised is on its way into the spool"
+    manager.unreserve("slow.test")
+    house.run(0.1)
+    assert stopped.called
+
+
+def test_of_those_that_come_to_nothing_the_promise_is_taken_back(build: Build) -> None:
+    house = build(limits=LIMITS)
+    for _ in range(3):
+        assert [house.manager.reserve("slow.test") for _ in range(26)] == [True] * 25 + [False]
+        assert house.manager.in_flight == 5
+        for _ in range(25):
+            house.manager.unreserve("slow.test")
+        assert is_empty(house)
