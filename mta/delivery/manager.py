@@ -54,8 +54,9 @@ class Manager:
         self._limits = limits
         self._bounds = bounds or Bounds()
         self._destinations = Destinations(limits, self._bounds.destinations, self._bounds.remembered)
-        self._tries: dict[int, Attempt] = {}  # by delivery, as all that follows
-        self._decisions: dict[int, Attempt] = {}  # what is settled without a try, and takes no place
+        # Not by delivery: where the spool had to begin anew, one that is under way can have been claimed again.
+        self._tries: dict[Attempt, None] = {}
+        self._decisions: dict[Attempt, None] = {}  # what is settled without a try, and takes no place
         self._recorder = Recorder(self._clock, self._spool, self._recorded)
         self._turns = Turns(self._clock, self._bounds, self._recorder.count, self._begin_in_turn)
         self._aside = Aside(self._bounds.aside, self._bounds.large)
@@ -212,7 +213,8 @@ class Manager:
 
     def _begin(self, one: Destination, claim: Claim, content: IContent | None) -> None:
         octets = self._turns.fill(claim.envelope.size)
-        attempt = self._tries[claim.delivery] = Attempt(self._means, claim, content, self._tried, octets)
+        attempt = Attempt(self._means, claim, content, self._tried, octets)
+        self._tries[attempt] = None
         attempt.carry()
 
     def _look_anew(self) -> None:
@@ -311,7 +313,8 @@ class Manager:
 
     def _decide(self, one: Destination, claim: Claim, outcome: Outcome, tried: bool) -> None:
         one.unrecorded += 1
-        attempt = self._decisions[claim.delivery] = Attempt(self._means, claim, self._aside.take(claim), self._decided)
+        attempt = Attempt(self._means, claim, self._aside.take(claim), self._decided)
+        self._decisions[attempt] = None
         attempt.decide(outcome, tried)
 
     def _postpone(self, one: Destination, claim: Claim, now: float) -> None:
@@ -367,7 +370,7 @@ class Manager:
         self._turn(one)
 
     def _place_freed(self, attempt: Attempt) -> Destination:
-        del self._tries[attempt.claim.delivery]
+        del self._tries[attempt]
         one = self._destinations.wake(attempt.claim.destination)
         self._turns.leave(one, attempt.octets)
         return one
@@ -381,7 +384,7 @@ class Manager:
             self._means.log("resumed", None, destination=one.name)
 
     def _decided(self, attempt: Attempt, record: Record, _: Carried | None) -> None:
-        del self._decisions[record.claim.delivery]
+        del self._decisions[attempt]
         self._recorder.record(record)
 
     def _recorded(self, record: Record, stored: bool) -> None:
@@ -412,19 +415,19 @@ class Manager:
         yet, may arrive even so: one more copy than asked for (RFC 1047)."""
         self._grace = None
         self._recorder.give_up()
-        for attempt in self._tries.values():
+        for attempt in list(self._tries):
             self._means.log("interrupted", attempt.claim.message, destination=attempt.claim.destination)
             attempt.interrupt()
         for transport in dict.fromkeys(self._means.transports.values()):
             transport.cut()
-        tries, decisions = list(self._tries.values()), list(self._decisions.values())  # who has not heard of that
+        tries, decisions = list(self._tries), list(self._decisions)  # who has not heard of that
         for attempt in (*tries, *decisions):
             attempt.abandon()
         for attempt in tries:
             self._place_freed(attempt).unrecorded += 1
             self._recorder.record(interrupted(attempt.claim, self._means.policy, self._clock.seconds()))
         for attempt in decisions:
-            del self._decisions[attempt.claim.delivery]
+            del self._decisions[attempt]
             one = self._destinations.wake(attempt.claim.destination)
             one.unrecorded -= 1
             self._release(one, [attempt.claim])

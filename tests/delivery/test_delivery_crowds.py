@@ -224,6 +224,21 @@ def test_reservations_respect_window_pause_and_bounds(build: Build) -> None:
     assert not manager.reserve("dead.test")
 
 
+def test_one_that_is_claimed_again_while_it_is_under_way_gives_back_both_its_places(build: Build) -> None:
+    """As it happens where the spool had to begin anew: the second claim counts, and the first's result does not."""
+    house = build()
+    house.transport.holding = True
+    house.submit("b@up.test", eager=True)
+    house.run(1)
+    [attempt] = house.manager._tries
+    assert house.manager.reserve("up.test")
+    house.manager.deliver(attempt.claim, None)
+    assert (house.transport.held, house.manager.in_flight) == (2, 2)
+    house.transport.let_go()
+    house.run(1)
+    assert (house.messages, house.manager.in_flight, len(house.manager._destinations)) == (0, 0, 0)
+
+
 def test_octets_in_memory_are_bounded(build: Build) -> None:
     house = build(bounds=Bounds(octets=300_000, large=200_000))
     house.transport.holding = True

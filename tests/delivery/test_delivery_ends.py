@@ -99,7 +99,7 @@ def test_a_claim_that_is_not_ours_any_more_changes_nothing(house: House) -> None
     house.transport.holding = True
     house.submit("x@later.test", eager=True)
     house.run(1)
-    [attempt] = house.manager._tries.values()
+    [attempt] = house.manager._tries
     house.spool.release([attempt.claim])
     house.run(0.1)
     house.transport.answer("later.test", GREYLISTED)
