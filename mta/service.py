@@ -1,5 +1,6 @@
 """The composition root: a configuration in, a relay out. A parts list, and the order in which the parts stop."""
 
+import os
 import resource
 import socket
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ __all__ = ["FAREWELL", "GRACE", "CannotStart", "Change", "QueueDamaged", "Relay"
 
 GRACE = 10.0  # seconds that transactions and deliveries in flight have when the relay is stopped
 RENEWAL = 10.0  # seconds between two looks whether certificates have changed
+ALIKE = 1.0  # seconds in which other processes and we come to go by the same configuration
 TICKETS = 3600.0  # seconds for which TLS sessions of clients are resumed with the same key
 FAREWELL = 2.0  # seconds that next hops have after that to answer QUIT, before connections are cut
 
@@ -177,15 +179,20 @@ class Relay(MultiService):
         with socket.socket(fileno=descriptor) as one:
             self._ground.reactor.adoptStreamConnection(one.fileno(), one.family, self._within)
 
-    def take(self, listener: str, descriptor: int) -> None:
+    def take(self, listener: str, descriptor: int, is_early: bool = True) -> None:
         """Serve a client whom another process has accepted at the same listener, of this name. The descriptor is ours
-        from now on."""
-        client = socket.socket(fileno=descriptor)
+        from now on.
+
+        is_early: where we have no such listener, we may have it in a moment: others may go by a configuration first.
+        """
         for one in self._listeners:
-            if one.name == listener and one.is_bound:
-                one.take(client)
+            if one.name == listener:
+                one.take(self._ground.reactor, socket.socket(fileno=descriptor))
                 return
-        client.close()  # as those who wait to be accepted, when a listener closes
+        if is_early:
+            self._ground.reactor.callLater(ALIKE, self.take, listener, descriptor, False)
+        else:
+            os.close(descriptor)  # as those who wait to be accepted, when a listener closes
 
     def stopService(self) -> "Deferred[None]":
         """Let nobody in, let what is under way end, put the rest back, close."""

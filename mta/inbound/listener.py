@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -89,9 +89,12 @@ class Listener:
         """What it listens on."""
         return self._ports
 
-    def take(self, client: socket.socket) -> None:
-        """Serve a client whom another process has accepted at this address. The socket is ours from now on."""
-        cast(Any, self._ports[0]).take(client)
+    def take(self, reactor: Any, client: socket.socket) -> None:
+        """Serve a client whom another process has accepted at this address. The socket is ours from now on.
+
+        Whether we still listen there does not matter: a client who comes too late is told so.
+        """
+        sockets.take(reactor, client, self._factory)
 
     def hand_over(self) -> list[int]:
         """Descriptors of what it listens on, which stay open, and go on listening, when it is closed."""

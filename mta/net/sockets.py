@@ -15,7 +15,6 @@ from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.protocol import Factory
 from twisted.python.lockfile import FilesystemLock
 
 PassOn = Callable[[socket.socket], bool]
@@ -93,21 +92,6 @@ class _Port(tcp.Port):
             # So that 0.0.0.0:25 and [::]:25 can be listened on side by side, whatever the system's default is.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         return listening
-
-    def take(self, client: socket.socket) -> None:
-        """Serve a client whom another process has accepted at the same address. The socket is ours from now on."""
-        try:
-            address = client.getpeername()
-        except OSError:  # it has gone
-            client.close()
-            return
-        client.setblocking(False)
-        protocol = cast(Factory, self.factory).buildProtocol(self._buildAddr(address))
-        if protocol is None:
-            client.close()
-            return
-        self.sessionno += 1
-        protocol.makeConnection(self.transport(client, protocol, address, self, self.sessionno, self.reactor))
 
 
 class _Passing(socket.socket):
@@ -211,6 +195,16 @@ def adopt(reactor: Any, descriptor: int, factory: Any, pass_on: PassOn | None = 
                 listening._preexistingSocket = _Passing(listening._preexistingSocket.detach(), pass_on)
     listening.startListening()
     return cast(IListeningPort, listening)
+
+
+def take(reactor: Any, client: socket.socket, factory: Any) -> None:
+    """Serve a client over TCP whom another process has accepted. The socket is ours from now on."""
+    with client:
+        try:
+            client.getpeername()
+        except OSError:  # it has gone
+            return
+        _Server._fromConnectedSocket(client.fileno(), client.family, factory, reactor)
 
 
 def inherit(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:

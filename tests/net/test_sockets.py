@@ -57,6 +57,17 @@ class ServerSide(Factory):
         return protocol
 
 
+class Remembering(ServerSide):
+    def __init__(self, wants: bool = True) -> None:
+        super().__init__()
+        self.wants = wants
+        self.seen: list[object] = []
+
+    def buildProtocol(self, addr):
+        self.seen.append(addr)
+        return super().buildProtocol(addr) if self.wants else None
+
+
 class ClientSide(ClientFactory):
     noisy = False
 
@@ -217,6 +228,57 @@ class SocketTests(TestCase):
         number = port.getHost().port
         with pytest.raises(CannotListenError, match=str(number)):
             sockets.listen(reactor, "127.0.0.1", number, ServerSide())
+
+    async def test_who_is_passed_on_is_served_there_as_one_who_was_accepted(self) -> None:
+        for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+            passed: list[socket.socket] = []
+            there, elsewhere = Remembering(), Remembering()
+
+            def pass_on(client: socket.socket, passed=passed) -> bool:
+                passed.append(client.dup())
+                return len(passed) == 1
+
+            with socket.create_server((address, 0), family=family) as held:
+                held.setblocking(False)
+                port = sockets.adopt(reactor, held.detach(), there, pass_on)
+            self.addCleanup(port.stopListening)
+            clients = []
+            for _ in range(2):
+                clients.append(ClientSide())
+                sockets.connect(reactor, address, port.getHost().port, clients[-1], 5)
+            ends = [await one.connected for one in clients]
+            accepted = await there.accepted
+            self.assertEqual(len(passed), 2)
+            self.assertFalse(ends[0].lost.called, "he stays with whom he was passed on to")
+            sockets.take(reactor, passed[0], elsewhere)
+            passed[1].close()
+            self.assertEqual(passed[0].fileno(), -1, "it was ours")
+            taken = await elsewhere.accepted
+            peers = {end.transport.getHost().port: end for end in ends}
+            self.assertEqual({one.seen[0].port for one in (there, elsewhere)}, set(peers))
+            self.assertEqual((elsewhere.seen[0].host, taken.transport.getHost()), (address, port.getHost()))
+            client = peers[elsewhere.seen[0].port]
+            taken.transport.write(b"x" * 3_000_000)
+            taken.transport.loseConnection()
+            await client.lost
+            self.assertEqual(len(client.octets), 3_000_000, "all of it, and nobody else has it open")
+            accepted.transport.loseConnection()
+            await accepted.lost
+
+    async def test_who_is_not_wanted_or_has_gone_is_closed_when_taken(self) -> None:
+        nobody = Remembering(wants=False)
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            for goes in (True, False):
+                client = socket.create_connection(held.getsockname(), 5)
+                accepted, _ = held.accept()
+                if goes:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+                sockets.take(reactor, accepted, nobody)
+                self.assertEqual(accepted.fileno(), -1)
+            self.assertEqual(len(nobody.seen), 1, "who has gone is not even thought of")
+            self.assertEqual(client.recv(1), b"")
+            client.close()
 
 
 def test_twisted_still_keeps_what_is_queued_where_this_looks_for_it() -> None:
