@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,6 +28,8 @@ MOST_OCTETS: Final = 32_768  # of one event
 AT_ONCE: Final = 100  # events that are taken before others have their turn
 
 Take = Callable[[dict[str, Any]], None]
+
+_logger = Logger()
 
 
 @implementer(IReadDescriptor)
@@ -59,7 +62,10 @@ class _End:
                 octets, descriptors, _flags, _address = socket.recv_fds(self.end, MOST_OCTETS, 4)
             except OSError:  # there is nothing more now
                 return
-            self._heard(octets, descriptors)
+            try:
+                self._heard(octets, descriptors)
+            except Exception:  # or the reactor would not listen any more
+                _logger.failure("what came through the hatch could not be dealt with")
 
     def connectionLost(self, reason: Failure) -> None:
         """Of the reactor, which stops."""
@@ -87,6 +93,7 @@ class Hatch:
             for one in descriptors:
                 self._relay.take(word[len(TAKE) :].decode(), one)
         else:
+            _close(descriptors)
             self._relay.log.tap = self._tell if word == LISTEN else None
 
     def _tell(self, event: dict[str, Any]) -> None:
@@ -108,6 +115,8 @@ class Hatches:
     def __init__(self, reactor: Any, workers: int) -> None:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
         self._theirs = [theirs for _, theirs in pairs]
+        for theirs in self._theirs:
+            theirs.setblocking(False)
         self._ours = [_End(reactor, ours, self._heard) for ours, _ in pairs]
         self._take: Take | None = None
         self._next = 0
@@ -129,6 +138,12 @@ class Hatches:
                 return True
         return False
 
+    def empty(self, worker: int) -> None:
+        """Nobody is there to serve those who have been handed in, nor will be for a while: let go of them."""
+        with suppress(BlockingIOError):
+            while True:
+                _close(socket.recv_fds(self._theirs[worker], MOST_OCTETS, 4)[1])
+
     def listen(self, take: Take | None) -> None:
         """Give all events to `take` from now on; None: not any more."""
         self._take = take
@@ -146,8 +161,12 @@ class Hatches:
             self._ours[worker].end.send(LISTEN if self._take is not None else DEAF)
 
     def _heard(self, octets: bytes, descriptors: list[int]) -> None:
-        for one in descriptors:
-            os.close(one)
+        _close(descriptors)
         if self._take is not None:
             with suppress(ValueError):
                 self._take(json.loads(octets))
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for one in descriptors:
+        os.close(one)

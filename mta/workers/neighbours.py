@@ -19,6 +19,8 @@ class Neighbours:
         """ways: descriptors of sockets to each worker's hatch, by their numbers; they are ours from now on."""
         self._tally = tally
         self._ways = [socket.socket(fileno=one) for one in ways]
+        for way in self._ways:
+            way.setblocking(False)
         self._has_passed = False
 
     def pass_on(self, listener: str, client: socket.socket) -> bool:

@@ -243,8 +243,9 @@ class Supervisor(MultiService):
         self._holding = Holding(self._reactor, self._number, self._systemd)
 
     def _pause(self, number: int) -> None:
-        """Have the kernel give nobody to a worker that is not there."""
+        """Have nobody wait for a worker that is not there: the kernel gives it nobody, as its neighbours do."""
         self._holding.pause(number)
+        self.hatches.empty(number)
 
     def _resume(self, worker: Worker) -> None:
         """It is there."""

@@ -53,6 +53,26 @@ def test_one_that_begins_has_nobody(tallies: list[Tally]) -> None:
     assert second.elsewhere() == second.elsewhere_from("192.0.2.1") == 0
 
 
+def test_the_idlest_of_the_others_lets_in_and_has_the_fewest(tallies: list[Tally]) -> None:
+    first, second, third = tallies
+    first.let_in(True)
+    assert first.idlest() is None, "no other has begun"
+    second.let_in(True)
+    third.let_in(True)
+    for one, count in ((first, 1), (second, 3), (third, 2)):
+        for _ in range(count):
+            one.change("192.0.2.1", +1)
+    assert [one.here() for one in tallies] == [1, 3, 2]
+    assert [one.idlest() for one in tallies] == [(2, 2), (1, 0), (1, 0)]
+    third.let_in(False)
+    assert first.idlest() == (3, 1), "one that stops gets nobody, however few it has"
+    first.forget(1)
+    assert first.idlest() is None, "nor does one that is gone"
+    assert third.idlest() == (1, 0)
+    first.clear()
+    assert third.idlest() is None, "nor one that has begun again, until it lets in"
+
+
 def test_thousands_of_clients_are_hardly_ever_taken_for_each_other(tallies: list[Tally]) -> None:
     first, second, _ = tallies
     for number in range(1000):
