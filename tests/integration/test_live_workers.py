@@ -9,7 +9,9 @@ import re
 import resource
 import shutil
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -19,9 +21,10 @@ import apsw
 import pytest
 from peers.clients import QUEUED, Talk, submit
 from peers.daemon import Relay, StartRelay, twistd
-from peers.ground import Process, greets, wait_until
+from peers.ground import Process, free_port, greets, wait_until
 from peers.knot import Dns
 from peers.sinks import MakeSink, Sink, Sinks
+from peers.submission import Papers
 
 from mta.message.envelope import WORKERS, parse_queue_id
 
@@ -648,6 +651,95 @@ def test_a_client_has_as_many_connections_as_with_one_worker(start_relay: StartR
     finally:
         for talk in talks:
             talk.close()
+
+
+def connections_of(pid: int, port: int) -> int:
+    """How many clients a process has at a port."""
+    ours = f":{port:04X}"
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{words[9]}]" for words in lines if words[1].endswith(ours) and words[3] == "01"}
+    return sum(opened.readlink().name in sockets for opened in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def is_refused(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_clients_that_stay_are_shared_out_equally(
+    make_relay: StartRelay, dns: Dns, sink: MakeSink, scratch: Path
+) -> None:
+    """In clear, behind a proxy, and with TLS from the first octet; while listeners come and go, and at the end."""
+    relay = make_relay(workers=2)
+    hop = sink()
+    dns.zone("equally.test", f"@ MX 10 mx\nmx A {hop.address}")
+    plain, proxied, wrapped, added = relay.port, *(free_port(relay.address) for _ in range(3))
+    papers = Papers(scratch / "papers-passed-on", relay.address, "someone")
+    relay.settings["tls"] = {"certificate": str(papers.certificate), "key": str(papers.key)}
+    relay.settings["listen"] += [
+        {"address": f"{relay.address}:{proxied}", "tls": "none", "proxy_protocol": ["127.0.0.0/8"]},
+        {"address": f"{relay.address}:{wrapped}", "tls": "implicit"},
+    ]
+    relay.write_configuration()
+    relay.start()
+    workers = relay.workers()
+    with contextlib.ExitStack() as stack:
+        talks = []
+        for number in range(20):
+            talk = stack.enter_context(Talk(relay.address, plain, f"127.0.3.{1 + number // 10}"))
+            assert talk.reply().startswith("220 ")
+            assert talk.say("EHLO client.test").startswith("250")
+            talks.append(talk)
+        counts = [connections_of(pid, plain) for pid in workers.values()]
+        assert sum(counts) == 20
+        assert max(counts) <= 12
+        for number in range(6):
+            behind = stack.enter_context(Talk(relay.address, proxied))
+            behind.send(f"PROXY TCP4 192.0.2.{number} 192.0.2.99 4321 25\r\n".encode())
+            assert behind.reply().startswith("220 ")
+            talks.append(behind)
+        context = ssl.create_default_context(cafile=str(papers.authority))
+        for _ in range(6):
+            client = smtplib.SMTP_SSL(relay.address, wrapped, timeout=15, context=context)
+            stack.callback(client.close)
+            assert client.noop()[0] == 250
+        counts = [sum(connections_of(pid, port) for port in (plain, proxied, wrapped)) for pid in workers.values()]
+        assert sum(counts) == 32
+        assert max(counts) <= 19
+
+        os.kill(workers[1], signal.SIGSTOP)
+        waiting = [stack.enter_context(Talk(relay.address, plain)) for _ in range(4)]
+        os.kill(workers[1], signal.SIGCONT)
+        assert {talk.reply()[:3] for talk in waiting} == {"220"}
+
+        relay.settings["listen"].append({"address": f"{relay.address}:{added}", "tls": "none"})
+        relay.settings["listen"].pop(1)
+        relay.write_configuration()
+        relay.process.signal(signal.SIGHUP)
+        wait_until(lambda: greets(relay.address, added), "the new listener greets", 10)
+        fresh = [stack.enter_context(Talk(relay.address, added)) for _ in range(6)]
+        assert {talk.reply()[:3] for talk in fresh} == {"220"}
+        wait_until(lambda: is_refused(relay.address, proxied), "nobody listens at the old one", 10)
+
+        for talk in talks[:20]:
+            talk.send(b"MAIL FROM:<a@client.test>\r\nRCPT TO:<bob@equally.test>\r\nDATA\r\n")
+            assert [talk.reply()[:3] for _ in range(3)] == ["250", "250", "354"]
+            talk.send(CONTENT + b".\r\n")
+            assert talk.reply().startswith("250 2.0.0 queued as ")
+        hop.wait_for("bob@equally.test", 20)
+        for address in ("127.0.3.1", "127.0.3.2"):
+            assert len(re.findall(rf" received client={address} ", relay.output)) == 10
+
+        relay.process.signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                late = stack.enter_context(Talk(relay.address, plain))
+                assert late.reply()[:3] in ("220", "421", "")
+        assert relay.process.wait(within=10) in ENDED
+    assert "Traceback" not in relay.output
 
 
 def is_closed(talk: Talk) -> bool:
