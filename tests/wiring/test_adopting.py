@@ -1,5 +1,6 @@
 """A configuration in the place of another: all of it or nothing, and what is under way goes on as it began."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import fail
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 
 from mta.config.load import load
 from mta.config.model import Config
@@ -17,7 +19,7 @@ from mta.dns.memory import MemoryResolver
 from mta.ground import Ground
 from mta.interfaces import SpoolBroken
 from mta.policy.routing import Via
-from mta.service import Relay
+from mta.service import ALIKE, Relay
 from mta.wiring.retired import LINGER
 from mta.wiring.trouble import CannotStart
 
@@ -216,3 +218,37 @@ def test_a_queue_file_that_fails_is_no_bug_of_those_who_are_told_of_events(
         ground.reactor.advance(1)
     assert [formatEvent(one) for one in said] == ["who is told of events could not be written: no disk"]
     assert not [one for one in said if "log_failure" in one]
+
+
+def passed_on(standing: Standing, listener: str) -> socket.socket:
+    """A client whom another process has accepted there, and passed on to this one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname(), 5)
+        accepted, _ = server.accept()
+    standing.relay.take(listener, accepted.detach())
+    return client
+
+
+def hears(standing: Standing, client: socket.socket) -> bytes:
+    for one in list(standing.reactor.getWriters()):
+        if why := one.doWrite():
+            one.connectionLost(Failure(why))
+    return client.recv(100)
+
+
+def test_others_may_go_by_it_a_moment_before_and_pass_clients_on(ground: Standing) -> None:
+    with passed_on(ground, "127.0.0.1:26") as early, passed_on(ground, "127.0.0.1:27") as lost:
+        ground.change(ports=(25, 26))
+        ground.reactor.advance(ALIKE)
+        assert hears(ground, early).startswith(b"220 one.test ")
+        assert lost.recv(100) == b"", "nobody listens there any more"
+    for one in list(ground.reactor.getReaders()):
+        one.connectionLost(Failure(ConnectionDone()))
+
+
+def test_who_is_passed_on_to_one_that_stops_is_told_so(tmp_path: Path) -> None:
+    standing = Standing(tmp_path)
+    standing.relay.stopService()
+    with passed_on(standing, "127.0.0.1:25") as late:
+        assert hears(standing, late).startswith(b"421 4.3.2 one.test ")
+        assert late.recv(100) == b""
