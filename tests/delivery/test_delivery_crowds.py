@@ -233,6 +233,7 @@ def test_one_that_is_claimed_again_while_it_is_under_way_gives_back_both_its_pla
     [attempt] = house.manager._tries
     assert house.manager.reserve("up.test")
     house.manager.deliver(attempt.claim, None)
+    house.run(1)
     assert (house.transport.held, house.manager.in_flight) == (2, 2)
     house.transport.let_go()
     house.run(1)
