@@ -9,7 +9,7 @@ import pytest
 from peers import agents, commands, libraries
 from peers.agents import RelayingPostfix, domain_of
 from peers.clients import Talk
-from peers.ground import Loopback
+from peers.ground import Loopback, wait_until
 from peers.postfix import running_postfix
 from peers.submission import ANY, OTHERS, USER, Client, Desk, Letter, Office, Sent, Way
 from reading import trace_on_top
@@ -145,7 +145,8 @@ def test_it_arrives_octet_for_octet(
     ours, *_ = trace_on_top(taken.content, CONTENT)
     assert f"by relay.test with {_protocol(name, way, mechanism, sent)} id ".encode() in ours
     if mechanism:
-        assert f"account={USER} mechanism={mechanism}\n" in office.relay.output[before:]
+        told = f"account={USER} mechanism={mechanism}\n"
+    wait_until(lambda: told in office.relay.output[before:], "the log has the login")
 
 
 def _protocol(name: str, way: Way, mechanism: str, sent: Sent) -> str:
@@ -235,4 +236,5 @@ def test_gnu_sasl_binds_its_login_to_its_connection(office: Office, folder: Path
     sent = commands.gsasl(office.desk(Way.STARTTLS, mechanism, folder), f"--priority={VERSIONS[kind]}")
     assert sent.status == 0, sent.text
     assert b64encode(f"p={kind},".encode())[:16].decode() in sent.text
-    assert f"account={USER} mechanism={mechanism}\n" in office.relay.output[before:]
+    told = f"account={USER} mechanism={mechanism}\n"
+    wait_until(lambda: told in office.relay.output[before:], "the log has the login")
