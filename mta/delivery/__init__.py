@@ -1,12 +1,14 @@
 """What happens next: from a delivery that is due to its end, or to its next try.
 
-**How a message leaves.** Reception asks the manager for a place before it stores a message (`reserve`). Where there
-is one, the delivery is claimed in the write that stores it, and handed over in memory (`deliver`). Where there is
-none, it waits in the spool like any other: the spool is the queue, and memory holds what is in flight. A look into the
-spool (`lookout`) finds the destinations that have something due; a few deliveries of each are claimed; the line of
-destinations (`turns`) gives each a place in its turn. Then one claim is an `Attempt`: its recipients are routed by the
-configuration in force, a transport carries it, `policy.settlement` says what becomes of each recipient, the
-`notifier` writes the notices that are owed, and all of it is one `Record`, which the spool stores in one write.
+**How a message leaves.** Reception asks the manager for a place before it stores a message (`reserve`). Where there is
+one, the delivery is claimed in the write that stores it, and handed over in memory (`deliver`). Where all places of its
+destination are taken, a few more are claimed so and wait in memory (`aside`), so that a burst need not be read back;
+behind them, and behind all that waits there already, it waits in the spool: the spool is the queue, and memory holds
+what is in flight. A look into the spool (`lookout`) finds the destinations that have something due; a few deliveries of
+each are claimed; the line of destinations (`turns`) gives each a place in its turn. Then one claim is an `Attempt`: its
+recipients are routed by the configuration in force, a transport carries it, `policy.settlement` says what becomes of
+each recipient, the `notifier` writes the notices that are owed, and all of it is one `Record`, which the spool stores
+in one write.
 
 **When the other side is down.** What fails is a recipient, a try, or a destination. A recipient that is put off waits
 by `policy.retry`, and its sender is warned once. A destination that nobody reaches is left in peace as a whole: its
@@ -35,6 +37,7 @@ age, and before anybody is warned.
 | `manager` | puts the parts together; what the rest of the house calls |
 | `destination` | what memory holds of one destination |
 | `turns` | places, and the line for them |
+| `aside` | content that is at hand of what waits for a place |
 | `lookout`, `deadlines` | what is due; what must be looked at although it cannot be tried |
 | `clockwatch` | what waits for a time that was said by a clock that has been set back |
 | `attempt`, `rerouting` | one claim on its way through |

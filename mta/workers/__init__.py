@@ -5,5 +5,6 @@ that has died started again, and stops them all. Each worker has a relay of its 
 (`mta.ground.Place` says which); it knows of the others by what it was given.
 
 `supervisor` is the service, `family` and `worker` are the other processes as it sees them, `parent` is what workers are
-forked from, `process` what runs in one, `orders` what it is told, `lines` how they talk.
+forked from, `process` what runs in one, `orders` what it is told, `lines` how they talk. `hatch` is what clients are
+handed in by, and `neighbours` passes them on to a worker that has fewer.
 """
