@@ -304,7 +304,7 @@ class IDispatcher(Interface):
     """Who tries deliveries at once. Reception asks before it stores, so that storing and claiming are one write."""
 
     def reserve(destination: str) -> bool:
-        """Would you try one more for this destination now? True obliges: `deliver` or `unreserve` follows."""
+        """Would you try one more for this destination now, or soon? True obliges: `deliver` or `unreserve` follows."""
 
     def unreserve(destination: str) -> None:
         """It came to nothing: the message was not stored."""
