@@ -146,7 +146,7 @@ def test_it_arrives_octet_for_octet(
     assert f"by relay.test with {_protocol(name, way, mechanism, sent)} id ".encode() in ours
     if mechanism:
         told = f"account={USER} mechanism={mechanism}\n"
-    wait_until(lambda: told in office.relay.output[before:], "the log has the login")
+        wait_until(lambda: told in office.relay.output[before:], "the log has the login")
 
 
 def _protocol(name: str, way: Way, mechanism: str, sent: Sent) -> str:
