@@ -12,12 +12,19 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet import tcp, unix
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv6Address
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.python import log
+from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 
 PassOn = Callable[[socket.socket], bool]
+
+_AT_ONCE = 100  # clients who are let in before others have their turn
 
 
 class _Brief:
@@ -74,7 +81,37 @@ class _Brief:
 
 
 class _Server(_Brief, tcp.Server):  # type: ignore[misc]  # both have `disconnecting`
-    pass
+    """As Twisted's, which for each client also makes up names for a log that ours does without."""
+
+    logstr = repstr = "a client's connection"
+
+    def __init__(
+        self, client: socket.socket, protocol: Any, address: Any, port: Any, number: int, reactor: Any
+    ) -> None:
+        """address: of the client, as a socket tells it. port: whose client it is; None if it was accepted elsewhere."""
+        FileDescriptor.__init__(self, reactor)
+        client.setblocking(False)
+        self.socket = client
+        self.fileno = client.fileno
+        self.protocol = protocol
+        if len(address) != 2:
+            self._addressType = IPv6Address
+        self.client = address
+        self.hostname = address[0]
+        self.server = port
+        self.sessionno = number
+        self.startReading()
+        self.connected = 1
+
+    def connectionLost(self, reason: Failure) -> None:
+        """As in `tcp.Connection`."""
+        if not hasattr(self, "socket"):
+            return  # a second time, where the first has failed
+        FileDescriptor.connectionLost(self, reason)
+        self._closeSocket(not isinstance(reason.value, ConnectionAborted))
+        protocol = self.protocol
+        del self.protocol, self.socket, self.fileno
+        protocol.connectionLost(reason)
 
 
 class _Client(_Brief, tcp.Client):  # type: ignore[misc]  # both have `disconnecting`
@@ -82,9 +119,47 @@ class _Client(_Brief, tcp.Client):  # type: ignore[misc]  # both have `disconnec
 
 
 class _Port(tcp.Port):
-    transport = _Server
+    transport = _Server  # type: ignore[assignment]
     # Who listens may have handed the socket over to somebody, who is to find it listening.
     _shouldShutdown = False
+    pass_on: PassOn | None = None  # may have another process serve a client
+
+    def doRead(self: Any) -> None:
+        """As in `tcp.Port`, to which all is left that goes wrong: it knows what to do without a free descriptor."""
+        for _ in range(_AT_ONCE):
+            try:
+                # `accept` would look up names for two numbers: a twentieth of what a brief session costs.
+                descriptor, address = self.socket._accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                super().doRead()
+                return
+            client = socket.socket(self.addressFamily, self.socketType, 0, descriptor)
+            try:
+                self._let_in(client, address)
+            except BaseException:
+                log.err()
+                client.close()
+
+    def _let_in(self: Any, client: socket.socket, address: Any) -> None:
+        if self.pass_on is not None and self.pass_on(client):
+            client.close()
+            return
+        if len(address) == 4:  # of IPv6, which may have a scope
+            host, _ = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+            address = (host, *address[1:])
+        protocol = self.factory.buildProtocol(self._buildAddr(address))
+        if protocol is None:
+            client.close()
+            return
+        self.sessionno += 1
+        connection = _Server(client, protocol, address, self, self.sessionno, self.reactor)
+        try:
+            protocol.makeConnection(connection)
+        except BaseException:
+            connection.connectionLost(Failure())  # before it is closed, or the reactor would look at what is not there
+            raise
 
     def createInternetSocket(self) -> socket.socket:
         listening = cast(socket.socket, super().createInternetSocket())
@@ -92,23 +167,6 @@ class _Port(tcp.Port):
             # So that 0.0.0.0:25 and [::]:25 can be listened on side by side, whatever the system's default is.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         return listening
-
-
-class _Passing(socket.socket):
-    """A listening socket whose clients may be passed on to another process."""
-
-    def __init__(self, descriptor: int, pass_on: PassOn) -> None:
-        """descriptor: is ours from now on."""
-        super().__init__(fileno=descriptor)
-        self._pass_on = pass_on
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """As in `socket.socket`: a client who has not been passed on."""
-        while True:
-            client, address = super().accept()
-            if not self._pass_on(client):
-                return client, address
-            client.close()
 
 
 class _Connector(tcp.Connector):
@@ -191,8 +249,7 @@ def adopt(reactor: Any, descriptor: int, factory: Any, pass_on: PassOn | None = 
             listening = _AdoptedUnixPort._fromListeningDescriptor(reactor, descriptor, factory)
         else:
             listening = _Port._fromListeningDescriptor(reactor, descriptor, theirs.family, factory)
-            if pass_on is not None:
-                listening._preexistingSocket = _Passing(listening._preexistingSocket.detach(), pass_on)
+            listening.pass_on = pass_on
     listening.startListening()
     return cast(IListeningPort, listening)
 

@@ -1,6 +1,7 @@
 """Sockets that send at the end of the turn: in order, whole, and still over Twisted's own buffers."""
 
 import hashlib
+import resource
 import shutil
 import socket
 import struct
@@ -81,6 +82,13 @@ class ClientSide(ClientFactory):
 
     def clientConnectionFailed(self, connector, reason) -> None:
         self.connected.errback(reason)
+
+
+def in_a_moment() -> Deferred[None]:
+    """Fires when what is on its way has come."""
+    moment: Deferred[None] = Deferred()
+    reactor.callLater(0.05, moment.callback, None)
+    return moment
 
 
 class SocketTests(TestCase):
@@ -264,6 +272,60 @@ class SocketTests(TestCase):
             self.assertEqual(len(client.octets), 3_000_000, "all of it, and nobody else has it open")
             accepted.transport.loseConnection()
             await accepted.lost
+
+    async def test_one_who_is_cut_off_is_reset(self) -> None:
+        server = ServerSide()
+        port = sockets.listen(reactor, "127.0.0.1", 0, server)
+        self.addCleanup(port.stopListening)
+        with socket.create_connection(("127.0.0.1", port.getHost().port), 5) as peer:
+            one = await server.accepted
+            one.transport.abortConnection()
+            await one.lost
+            with pytest.raises(ConnectionResetError):
+                peer.recv(1)
+
+    async def test_who_cannot_be_served_is_let_go_and_keeps_nobody_else_out(self) -> None:
+        class Faulty(Gatherer):
+            def connectionMade(self) -> None:
+                raise LookupError("nobody knows what to say")
+
+        server = Remembering()
+        build = server.buildProtocol
+        port = sockets.listen(reactor, "127.0.0.1", 0, server)
+        self.addCleanup(port.stopListening)
+        for fault, builder in ((ZeroDivisionError, lambda addr: 1 // 0), (LookupError, lambda addr: Faulty())):
+            server.buildProtocol = builder
+            with socket.create_connection(("127.0.0.1", port.getHost().port), 5) as first:
+                first.setblocking(False)
+                await in_a_moment()
+                self.assertEqual(first.recv(1), b"", "he is not left to wait")
+            self.assertEqual(len(self.flushLoggedErrors(fault)), 1)
+        self.assertEqual([one for one in reactor.getReaders() if isinstance(one, tcp.Server)], [])
+        server.buildProtocol = build
+        with socket.create_connection(("127.0.0.1", port.getHost().port), 5) as second:
+            one = await server.accepted
+            self.assertEqual(one.transport.getPeer().port, second.getsockname()[1])
+        await one.lost
+
+    async def test_without_a_free_descriptor_clients_are_closed_and_later_ones_served(self) -> None:
+        server = ServerSide()
+        port = sockets.listen(reactor, "127.0.0.1", 0, server)
+        self.addCleanup(port.stopListening)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        await in_a_moment()  # the reactor runs, and has what it needs
+        with socket.socket() as first, socket.socket() as second:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (second.fileno() + 1, hard))
+            try:
+                first.setblocking(False)
+                first.connect_ex(("127.0.0.1", port.getHost().port))
+                await in_a_moment()
+                self.assertEqual(first.recv(1), b"")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            second.connect(("127.0.0.1", port.getHost().port))
+            one = await server.accepted
+            self.assertEqual(one.transport.getPeer().port, second.getsockname()[1])
+        await one.lost
 
     async def test_who_is_not_wanted_or_has_gone_is_closed_when_taken(self) -> None:
         nobody = Remembering(wants=False)
