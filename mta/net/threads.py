@@ -1,6 +1,9 @@
 """Threads: where work is done that would keep the reactor waiting, a few pieces at a time."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -9,6 +12,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 Result = TypeVar("Result")
+
+_CORES = os.sched_getaffinity(0)  # of the program, before its reactor keeps to one of them
 
 
 class Busy(Exception):
@@ -34,6 +39,7 @@ class PooledThreads:
     def __init__(self, reactor: IReactorFromThreads, name: str, at_once: int, line: int | None = None) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=at_once, name=name)
+        self._pool.threadFactory = _Roaming
         self._most = None if line is None else at_once + line
         self._busy = 0
         self._stopping: Deferred[None] | None = None
@@ -70,6 +76,15 @@ class PooledThreads:
             if self._pool.started:
                 self._pool.stop()
             self._stopping.callback(None)
+
+
+class _Roaming(Thread):
+    """Works on any core of the program's: on the reactor's, if that keeps to one, each would hold up the other."""
+
+    def run(self) -> None:
+        with suppress(OSError):  # where that is forbidden it works where it is
+            os.sched_setaffinity(0, _CORES)
+        super().run()
 
 
 class NoThreads:

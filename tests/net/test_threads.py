@@ -1,5 +1,6 @@
 """Threads, and what is like them without being any."""
 
+import os
 from threading import Event, current_thread
 
 from twisted.internet import reactor
@@ -39,6 +40,13 @@ class TestPooledThreads(TestCase):
         self.go_on.set()
         assert len(await gatherResults(running)) == 200
         assert len(threads._pool.threads) <= 2
+
+    async def test_they_do_not_keep_to_the_core_of_the_reactor(self) -> None:
+        cores = os.sched_getaffinity(0)
+        self.addCleanup(os.sched_setaffinity, 0, cores)
+        os.sched_setaffinity(0, {min(cores)})
+        self.assertEqual(await self.make().run(lambda: os.sched_getaffinity(0)), cores)
+        self.assertEqual(os.sched_getaffinity(0), {min(cores)}, "which it stays on")
 
     async def test_who_waits_when_it_stops_is_told(self) -> None:
         threads = self.make()
