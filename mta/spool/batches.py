@@ -190,7 +190,7 @@ class Committer:
             if operation.undo is not None:
                 self._doubtful.append(operation)
         self._store = None
-        close(store)
+        store.close()
         try:
             self._sound_store()
         except SpoolBroken as broken:
@@ -211,7 +211,7 @@ class Committer:
                 if self._log_is_doubtful:
                     renew_log(store)
             except Exception as error:
-                close(store)
+                store.close()
                 raise SpoolBroken(f"the queue file cannot be written: {error}") from error
             self._doubtful = []
             self._log_is_doubtful = False
@@ -228,14 +228,6 @@ def renew_log(store: Store) -> None:
     """
     if not store.empty_log():
         raise SpoolBroken("another program reads the queue file")
-
-
-def close(store: Store) -> None:
-    """Let go of a file. That its log cannot be copied into it on that occasion is no harm: it stays."""
-    try:
-        store.close()
-    except apsw.Error as error:
-        _log.error("the queue file could not be closed properly: {error}", error=error)
 
 
 def _translated(error: Exception) -> Exception:

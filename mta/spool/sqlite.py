@@ -22,7 +22,7 @@ from mta.message.envelope import QueueIds, format_queue_id
 from mta.net.measures import Measures
 from mta.spool import claims, database, hastening, history, listing, rushing, settling
 from mta.spool.adoption import Adoption, Leftover, forget_copied, last_id_elsewhere
-from mta.spool.batches import Committer, close
+from mta.spool.batches import Committer
 from mta.spool.copier import Copier
 from mta.spool.custody import examine
 from mta.spool.disk import Disk, Lock
@@ -228,12 +228,12 @@ class SqliteSpool:
             self._ids = QueueIds(worker, last_id_elsewhere(folder, worker) if is_new else store.last_message())
             self._seen = store.version()
         except apsw.Error as error:
-            close(store)
+            store.close()
             if isinstance(error, database.DAMAGE):
                 raise database.set_aside(path, folder.disk, str(error)) from error
             raise SpoolBroken(f"the queue file {path} cannot be used: {error}") from error
         except BaseException:
-            close(store)
+            store.close()
             raise
         self._take_leftovers(store)
         self._begin(store)
@@ -248,7 +248,7 @@ class SqliteSpool:
                 if number >= self._workers and number % self._workers == self._worker:
                     self._leftovers.append(Leftover(self._folder, number, self._now, self._worker))
         except BaseException:
-            close(store)
+            store.close()
             raise
 
     def _begin(self, store: Store) -> None:

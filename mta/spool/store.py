@@ -5,7 +5,7 @@ the worker's writer thread uses it, and so does the `mta` command, beside a runn
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -256,10 +256,14 @@ class Store:
         return False
 
     def close(self) -> None:
-        """Let go of the file. The lock stays with who made it."""
+        """Let go of the file. The lock stays with who made it.
+
+        The last one to close it has the log copied into it. That this fails is no harm: the log stays.
+        """
         if self._copier is not None:
             self._copier.wait()
-        self.db.close()
+        with suppress(apsw.Error):
+            self.db.close()
 
     def _begin(self) -> None:
         self._since = self.now()

@@ -15,7 +15,9 @@ from spools import SqliteWorld, clock_at_start, kill
 from mta.interfaces import NewDelivery, SpoolBroken, SpoolFull
 from mta.message.envelope import Envelope, Recipient
 from mta.message.timeline import Event
+from mta.spool.desk import Desk
 from mta.spool.disk import Lock
+from mta.spool.matching import EVERYTHING
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.store import Store
 
@@ -74,6 +76,20 @@ def test_trouble_is_told_until_something_could_be_written_again(world: SqliteWor
     assert world.spool.trouble(), "that it can be read shows little"
     world.commit()
     assert world.spool.trouble() == ""
+
+
+def test_what_an_operator_changed_stays_though_the_log_cannot_be_copied_behind_him(
+    world: SqliteWorld, vfs: FaultyVFS
+) -> None:
+    message, _ = world.commit()
+    world.wait(world.spool.stop())
+    with Desk(world.folder, world.clock.seconds, vfs=vfs.name) as desk:
+        assert desk.hold(EVERYTHING) == 1
+        vfs.sync_fails.add("-wal")  # who is the last to close the file has its log copied into it
+    vfs.sync_fails.clear()
+    assert world.start().messages == 1
+    with world.desk() as desk:
+        assert [(one.id, one.recipients[0].state) for one in desk.queue()] == [(message, "held")]
 
 
 def test_after_a_failed_sync_nothing_was_kept(world: SqliteWorld, vfs: FaultyVFS) -> None:
