@@ -87,6 +87,13 @@ class Destination:
             return False
         return len(self.ready) + self.promised < _AHEAD * allowed(self.window, now)
 
+    def line_up(self, claim: Claim) -> None:
+        """Have it wait for its turn, before those of a lower priority, as it would in the spool (RFC 6710 4)."""
+        at = len(self.ready)
+        while at and self.ready[at - 1].envelope.priority < claim.envelope.priority:
+            at -= 1
+        self.ready.insert(at, claim)
+
     @property
     def is_idle(self) -> bool:
         """Is nothing of it in flight?"""
@@ -186,12 +193,14 @@ class Destinations:
         """Is it worth a look into the spool to fill it?"""
         return self.room >= self._most // 2
 
-    def busy(self, now: float) -> frozenset[str]:
-        """Those that take no more at the moment. (One that is paused is not among them: an operator may end that.)"""
+    def known(self, now: float) -> frozenset[str]:
+        """Those of which a look into the spool could tell nothing new: it has more for them, or they are asking it.
+
+        One that has all it can do is not among them, for what has become due would wait as long as new mail keeps it
+        so; nor one that is paused, for an operator may end that.
+        """
         return frozenset(
-            one.name
-            for one in self._active.values()
-            if one.claiming or one.ready or (one.free(now) <= 0 and not one.is_paused(now))
+            one.name for one in self._active.values() if one.claiming or (one.more and not one.is_paused(now))
         )
 
     @property

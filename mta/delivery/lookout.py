@@ -1,8 +1,8 @@
 """Lookout: finds out which destinations have something due, when it is time to, and when an operator has written.
 
 A look is one question to the spool. The next one is asked when the earliest delivery that it told of is due; after a
-second where it could not tell (it found something, or what was busy was left out); and a moment after room was made,
-where there was more than memory has room for.
+second where it could not tell (it found something, or left out those of which that is known); and a moment after room
+was made, where there was more than memory has room for.
 """
 
 from collections.abc import Callable
@@ -31,17 +31,20 @@ class Lookout:
         spool: ISpool,
         destinations: Destinations,
         found: Callable[[Due], None],
+        written: Callable[[], None],
         changed: Callable[[], None],
         polled: Callable[[], None],
         poll: float,
     ) -> None:
-        """found: takes a destination that has something due. polled: is called every `poll` seconds. changed: likewise,
-        when an operator has written, for as long as something is in flight that may be meant.
+        """found: takes a destination that has something due. polled: is called every `poll` seconds. written: likewise,
+        when an operator has written since the last time. changed: then too, and for as long as something is in flight
+        that may have been meant.
         """
         self._reactor = reactor
         self._spool = spool
         self._destinations = destinations
         self._found = found
+        self._written = written
         self._changed = changed
         self._polled = polled
         self._poll_after = poll
@@ -91,12 +94,13 @@ class Lookout:
         elif room <= 0:
             self.leave_outside()
         else:
-            busy = self._destinations.busy(now)
-            if busy:
+            known = self._destinations.known(now)
+            if known:
                 self.expect(now + UNSURE)
             self._asking = True
             self.looks += 1
-            self._spool.due(now, room, busy).addCallback(self._answered, room).addErrback(self._failed)
+            limit = room + len(self._destinations) - len(known)  # those in flight take no room
+            self._spool.due(now, limit, known).addCallback(self._answered, room).addErrback(self._failed)
 
     def _answered(self, dues: list[Due], room: int) -> None:
         self._asking = False
@@ -104,11 +108,14 @@ class Lookout:
             return
         now = self._reactor.seconds()
         present = [due for due in dues if max(due.next_due, due.paused_until) <= now]
-        self.is_crowded = len(present) >= room
+        new = [due for due in present if not self._destinations.is_active(due.destination)]
+        self.is_crowded = len(new) >= room
+        left_outside = {due.destination for due in new[room:]}
         if present:
             self.expect(now + UNSURE)
             for due in present:
-                self._found(due)
+                if due.destination not in left_outside:
+                    self._found(due)
         elif dues:
             self.expect(max(dues[0].next_due, dues[0].paused_until))
 
@@ -138,6 +145,8 @@ class Lookout:
     def _poll_told(self, changed: bool) -> None:
         watching = self._watching or changed
         self._watching = watching and len(self._destinations) > 0
+        if changed and not self._stopped:
+            self._written()
         if watching and not self._stopped:
             self.look()
             self._changed()

@@ -65,7 +65,7 @@ class Manager:
         self._clockwatch = Clockwatch(
             self._clock, self._spool, self._destinations, self._look_anew, lambda: (self._means.policy, self._limits)
         )
-        called = (self._found, self._deadlines.look, self._clockwatch.compare)
+        called = (self._found, self._put_ready_back, self._deadlines.look, self._clockwatch.compare)
         self._lookout = Lookout(self._clock, self._spool, self._destinations, *called, poll)
         self._starts = Starts(self._clock, self._spool, self._lookout.look)
         self._started = self._clock.seconds()
@@ -298,7 +298,7 @@ class Manager:
                 claim.envelope.by_mode,
             )
             if step is Step.TRY:
-                one.ready.append(claim)
+                one.line_up(claim)
             elif step is Step.BOUNCE:
                 self._decide(one, claim, returned_by_operator(), tried=False)
             elif step is Step.EXPIRE:
@@ -330,6 +330,14 @@ class Manager:
             self._aside.take(claim)
         one.unrecorded += 1
         self._put_back(one, claims)
+
+    def _put_ready_back(self) -> None:
+        """An operator has written, and may have meant what waits here: it has its turn again if it still waits then."""
+        for one in list(self._destinations):
+            if one.ready:
+                claims, one.ready = one.ready, []
+                one.more = True
+                self._release(one, claims)
 
     def _put_back(self, one: Destination, claims: Sequence[Claim]) -> None:
         self._spool.release(claims).addCallbacks(

@@ -137,3 +137,56 @@ def test_of_those_that_come_to_nothing_the_promise_is_taken_back(build: Build) -
         for _ in range(25):
             house.manager.unreserve("slow.test")
         assert is_empty(house)
+
+
+def test_what_has_become_due_has_its_turn_though_new_mail_always_waits(build: Build) -> None:
+    """Clients send one more whenever one has gone: there is never a place, and never too much to wait in memory."""
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    house.submit("old@slow.test", released=house.clock.seconds() + 10)
+    submit(house, 10)
+    for _ in range(200):
+        house.transport.let_go(1)
+        house.submit("new@slow.test", eager=True)
+        house.run(0.06)
+        if "old@slow.test" in arrived(house):
+            break
+    assert "old@slow.test" in arrived(house)
+    let_all_go(house)
+    assert is_empty(house)
+
+
+def test_mail_of_a_higher_priority_overtakes_what_waits_in_memory(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    names = submit(house, 10)
+    house.submit("slow@slow.test", eager=True, priority=-4)
+    house.submit("quick@slow.test", eager=True, priority=4)
+    house.submit("usual@slow.test", eager=True)
+    house.run(0.1)
+    let_all_go(house)
+    assert arrived(house) == [*names[:5], "quick@slow.test", *names[5:], "usual@slow.test", "slow@slow.test"]
+
+
+@pytest.mark.parametrize("verb", ["hold", "drop"])
+def test_what_waits_in_memory_is_not_tried_once_an_operator_has_stopped_it(build: Build, verb: str) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    names = submit(house, 25)
+    house.operate(verb)
+    house.run(1.1)
+    let_all_go(house)
+    assert arrived(house) == names[:5]
+    assert [one.state for one in house.waiting()] == (["held"] * 20 if verb == "hold" else [])
+    assert is_empty(house)
+
+
+def test_what_waits_in_memory_keeps_its_order_where_an_operator_wants_it_tried(build: Build) -> None:
+    house = build(limits=LIMITS)
+    house.transport.holding = True
+    names = submit(house, 25)
+    house.operate("retry")
+    house.run(1.1)
+    let_all_go(house)
+    assert arrived(house) == names
+    assert is_empty(house)
