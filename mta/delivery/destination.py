@@ -25,12 +25,12 @@ class Destination:
     """One destination.
 
     running: deliveries under way, reservations included. reserved: these. ready: claimed, waiting for their turn.
-    promised: reservations of those that will wait so. claiming: the spool
-    has been asked for more. has_claimed: it has been asked since this was last at rest. more: it may have more that
-    is due. line: where it stands for the next free place, if it does. unrecorded: changes on their way into the spool.
-    answers: it did when it was last tried. estranged: deliveries under way that began when it had not.
-    refusal: what was said when it last failed as a whole. known: a try has told how it is, or the spool. paused_look:
-    the number of the last look into the spool before it was paused (see `Lookout`).
+    promised: reservations of those that will wait so. claiming: the spool has been asked for more. has_claimed: it has
+    been asked since this was last at rest, or sent something new. more: it may have more that is due. line: where it
+    stands for the next free place, if it does. unrecorded: changes on their way into the spool. answers: it did when it
+    was last tried. estranged: deliveries under way that began when it had not. refusal: what was said when it last
+    failed as a whole. known: a try has told how it is, or the spool. paused_look: the number of the last look into the
+    spool before it was paused (see `Lookout`).
     """
 
     __slots__ = (

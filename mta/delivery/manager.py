@@ -160,6 +160,7 @@ class Manager:
     def deliver(self, claim: Claim, content: IContent | None) -> None:
         """See `IDispatcher`."""
         one = self._destinations.wake(claim.destination)
+        one.has_claimed = False  # it stays for what is new: whatever room others need, what is old goes with it
         if self._stopped is not None:
             self._release(one, [claim])
             self.unreserve(claim.destination)

@@ -152,6 +152,29 @@ def test_where_there_is_no_room_for_all_nobody_stays_for_ever(build: Build) -> N
     assert house.messages == 0
 
 
+def test_where_there_is_no_room_for_all_old_mail_has_its_turn_beside_new_mail_for_its_destination(build: Build) -> None:
+    """New mail keeps the destination in memory, so that it is never taken up again; and the crowd is due later."""
+    house = build(start=False, bounds=Bounds(deliveries=12, strangers=6, destinations=4))
+    for number in range(20):
+        house.submit(f"old{number}@up.test", silent=True)
+    house.clock.rightNow += 1
+    for number in range(3 * 80):
+        house.submit(f"r@d{number % 80}.test", silent=True)
+        house.clock.rightNow += 0.001
+    house.run(1)
+    house.transport.holding = True
+    house.manager.start()
+    house.run(0.02)
+    for number in range(100):
+        house.submit(f"new{number}@up.test", eager=True)
+        house.run(0.02)
+        house.transport.let_go(4)
+        if sum(to.startswith("old") for one in house.carried("up.test") for to in one.taken) == 20:
+            break
+    assert number < 50
+    assert house.manager._lookout.is_crowded
+
+
 def test_what_is_stored_for_a_busy_destination_by_others_is_found(build: Build) -> None:
     house = build(poll=HOUR)
     house.run(2)
