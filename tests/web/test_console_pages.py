@@ -193,6 +193,17 @@ def test_a_destination_shows_its_pause_and_what_waits(ground: Ground) -> None:
     assert isinstance(asked.body, bytes) and "25 messages for smtp:slow.test:25" in text_of(asked.body.decode())
 
 
+def test_a_destination_shows_what_is_active_as_such_and_the_verbs_for_it(ground: Ground) -> None:
+    """Not as being tried: most of it may wait in memory for its turn."""
+    put(ground, 25, to=("a@slow.test",), destination="slow.test", eager=True)
+    page = ground.page("/destination?name=slow.test")
+    assert "Active 25 " in text_of(page) and "Being tried" not in page
+    assert "25 recipients held" in text_of(
+        ground.page(ground.post("/destination", verb="hold", name="slow.test").headers["Location"])
+    )
+    assert 'value="hold"' in page
+
+
 def test_what_is_held_with_a_reason_is_an_alarm(ground: Ground) -> None:
     ground.spools.commit()
     [claim] = ground.spools.claim()
