@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from mta.interfaces import Claim, Pause
 from mta.message.outcome import DEFERRED, DELIVERED, HELD, Carried, Outcome, deferred
+from mta.policy.retry import RetryPolicy, Step, next_step
 from mta.policy.settlement import put_off
 from mta.policy.window import Window, WindowLimits, allowed, answered, is_paused, lifted, opened, refused
 
@@ -93,6 +94,24 @@ class Destination:
         while at and self.ready[at - 1].envelope.priority < claim.envelope.priority:
             at -= 1
         self.ready.insert(at, claim)
+
+    def step(self, policy: RetryPolicy, claim: Claim, now: float, due: float, full: bool, started: float) -> Step:
+        """What to do with a claim of it. As for `next_step`."""
+        envelope = claim.envelope
+        return next_step(
+            policy,
+            envelope.queued_since,
+            claim.warned,
+            due,
+            now,
+            self.is_paused(now),
+            full,
+            self.window.refused_at,
+            started,
+            claim.wish,
+            envelope.by,
+            envelope.by_mode,
+        )
 
     @property
     def is_idle(self) -> bool:

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.delivery.alarm import Alarm
 from mta.delivery.aside import Aside
 from mta.delivery.attempt import Attempt, Means
 from mta.delivery.clockwatch import Clockwatch
@@ -28,7 +29,7 @@ from mta.delivery.turns import Bounds, Turns
 from mta.interfaces import Busy, Claim, Due, IContent, IDispatcher, Pause, Record
 from mta.maillog import timestamp
 from mta.message.outcome import Carried, Outcome
-from mta.policy.retry import Step, next_step
+from mta.policy.retry import Step, deadline
 from mta.policy.settlement import returned_by_operator
 from mta.policy.window import WindowLimits, allowed
 
@@ -61,6 +62,7 @@ class Manager:
         self._turns = Turns(self._clock, self._bounds, self._recorder.count, self._begin_in_turn)
         self._aside = Aside(self._bounds.aside, self._bounds.large)
         self._deadlines = Deadlines(self._clock, self._spool, self._take_overdue)
+        self._patience = Alarm(self._clock, self._look_at_ready)
         self._history = History(self._clock, self._spool, history)
         self._clockwatch = Clockwatch(
             self._clock, self._spool, self._destinations, self._look_anew, lambda: (self._means.policy, self._limits)
@@ -118,6 +120,7 @@ class Manager:
         self._clockwatch.stop()
         self._lookout.stop()
         self._deadlines.stop()
+        self._patience.cancel()
         self._history.stop()
         self._turns.clear()
         for one in list(self._destinations):
@@ -284,22 +287,11 @@ class Manager:
                 self._lookout.expect(one.window.paused_until)
         back: list[Claim] = []
         for claim in claims:
-            step = next_step(
-                policy,
-                claim.envelope.queued_since,
-                claim.warned,
-                claim.due if overdue else now,
-                now,
-                one.is_paused(now),
-                overdue and one.free(now) <= len(one.ready),
-                one.window.refused_at,
-                self._started,
-                claim.wish,
-                claim.envelope.by,
-                claim.envelope.by_mode,
-            )
+            full = overdue and one.free(now) <= len(one.ready)
+            step = one.step(policy, claim, now, claim.due if overdue else now, full, self._started)
             if step is Step.TRY:
                 one.line_up(claim)
+                self._be_patient(claim, now)
             elif step is Step.BOUNCE:
                 self._decide(one, claim, returned_by_operator(), tried=False)
             elif step is Step.EXPIRE:
@@ -311,6 +303,25 @@ class Manager:
             else:
                 back.append(claim)
         self._release(one, back)
+
+    def _be_patient(self, claim: Claim, now: float) -> None:
+        """It waits here, where its deadline is not looked for in the spool: look for it then, within a second."""
+        envelope = claim.envelope
+        at = deadline(self._means.policy, envelope.queued_since, claim.warned, envelope.by, envelope.by_mode)
+        if at > now:
+            self._patience.set(max(at, now + UNSURE))
+
+    def _look_at_ready(self) -> None:
+        """A deadline may have come of what waits here: its sender is warned, or has it returned, as from the spool."""
+        policy, now = self._means.policy, self._clock.seconds()
+        for one in list(self._destinations):
+            for claim in one.ready.copy():
+                step = one.step(policy, claim, now, claim.due, True, self._started)
+                if step is Step.WARN or step is Step.RETURN:
+                    one.ready.remove(claim)
+                    self._decide(one, claim, one.last_outcome(claim), tried=False)
+                else:
+                    self._be_patient(claim, now)
 
     def _decide(self, one: Destination, claim: Claim, outcome: Outcome, tried: bool) -> None:
         one.unrecorded += 1

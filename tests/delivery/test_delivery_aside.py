@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mta.delivery.turns import Bounds
+from mta.policy.retry import RetryPolicy
 from mta.policy.window import WindowLimits
 from tests.delivery.clockwork import HOUR, House
 
@@ -189,4 +190,28 @@ def test_what_waits_in_memory_keeps_its_order_where_an_operator_wants_it_tried(b
     house.run(1.1)
     let_all_go(house)
     assert arrived(house) == names
+    assert is_empty(house)
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [({}, b"Action: delayed"), ({"by_mode": "N"}, b"Action: delayed"), ({"by_mode": "R"}, b"Action: failed")],
+)
+def test_the_sender_hears_in_time_of_what_waits_in_memory(build: Build, wish: dict[str, str], status: bytes) -> None:
+    """It is claimed, so that its deadline is not looked for in the spool (RFC 2852 4)."""
+    house = build(limits=LIMITS, policy=RetryPolicy((HOUR,), warn=60.0 if not wish else None, give_up=24 * HOUR))
+    house.transport.holding = True
+    submit(house, 5)
+    house.submit("late@slow.test", eager=True, **({"by": house.clock.seconds() + 60.0, **wish} if wish else {}))
+    house.run(0.1)
+    house.transport.holding = False  # what has begun stays where it is
+    house.run(62)
+    [notice] = house.notices()
+    assert notice.at - house.began < 62
+    assert b"late@slow.test" in notice.content and status in notice.content
+    assert house.tries("slow.test") == []
+    house.transport.let_go()
+    house.run(2)
+    assert ("late@slow.test" in arrived(house)) == (wish != {"by_mode": "R"})
+    assert house.messages == 0
     assert is_empty(house)
