@@ -42,6 +42,7 @@ age, and before anybody is warned.
 | `clockwatch` | what waits for a time that was said by a clock that has been set back |
 | `attempt`, `rerouting` | one claim on its way through |
 | `records`, `notifier`, `story` | what is stored of it: who waits, notices, timeline and log |
+| `claiming` | takes claims out of the spool, a few ahead, and puts them back |
 | `recorder`, `history` | results into the spool, old timelines out of it |
 | `starts` | queues that clients ask to have started |
 | `alarm`, `trouble` | a timer for the earliest of several times; what the log is told when the spool fails |

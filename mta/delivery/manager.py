@@ -10,28 +10,27 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.delivery.alarm import Alarm
 from mta.delivery.aside import Aside
 from mta.delivery.attempt import Attempt, Means
+from mta.delivery.claiming import Claiming
 from mta.delivery.clockwatch import Clockwatch
 from mta.delivery.deadlines import Deadlines
 from mta.delivery.destination import Destination, Destinations
 from mta.delivery.history import History
 from mta.delivery.lookout import UNSURE, Lookout
-from mta.delivery.recorder import AGAIN, Recorder
+from mta.delivery.recorder import Recorder
 from mta.delivery.records import interrupted, untouched
 from mta.delivery.starts import Starts
-from mta.delivery.trouble import report
 from mta.delivery.turns import Bounds, Turns
 from mta.interfaces import Busy, Claim, Due, IContent, IDispatcher, Pause, Record
 from mta.maillog import timestamp
 from mta.message.outcome import Carried, Outcome
 from mta.policy.retry import Step, deadline
 from mta.policy.settlement import returned_by_operator
-from mta.policy.window import WindowLimits, allowed
+from mta.policy.window import WindowLimits
 
 
 @implementer(IDispatcher)
@@ -69,6 +68,8 @@ class Manager:
         )
         called = (self._found, self._put_ready_back, self._deadlines.look, self._clockwatch.compare)
         self._lookout = Lookout(self._clock, self._spool, self._destinations, *called, poll)
+        at_hand = (self._destinations, self._lookout, 2 * self._bounds.deliveries)
+        self._claiming = Claiming(self._clock, self._spool, *at_hand, self._arrived, self._returned)
         self._starts = Starts(self._clock, self._spool, self._lookout.look)
         self._started = self._clock.seconds()
         self._grace: IDelayedCall | None = None
@@ -117,6 +118,7 @@ class Manager:
         What has not ended after `grace` seconds is cut off, and put back as what only waited for its turn is at once.
         """
         self._stopped = Deferred()
+        self._claiming.stop()
         self._clockwatch.stop()
         self._lookout.stop()
         self._deadlines.stop()
@@ -206,7 +208,7 @@ class Manager:
             if one.more or one.ready:
                 now = self._clock.seconds()
                 if one.more and not one.claiming and not one.is_paused(now):
-                    self._claim_more(one, now)
+                    self._claiming.claim_more(one, now)
                 self._turns.queue(one, now)
             self._turns.work()
         if self._destinations.rest(one):
@@ -238,33 +240,8 @@ class Manager:
         one.more = not one.is_paused(self._clock.seconds())
         self._turn(one)
 
-    def _claim_more(self, one: Destination, now: float) -> None:
-        """Claim a few ahead, no more than run at once; just one, and only for a free place, where it is a probe."""
-        if self._lookout.is_crowded and one.has_claimed:
-            return  # it makes room for others; what it leaves in the spool will have its turn again
-        places = min(allowed(one.window, now), max(1, 2 * self._bounds.deliveries // len(self._destinations)))
-        if one.free(now) > len(one.ready) or (places > 1 and len(one.ready) <= places // 2):
-            limit = max(1, places - len(one.ready))
-            one.claiming = one.has_claimed = True
-            one.more = False
-            claiming = self._spool.claim(one.name, limit, now)
-            claiming.addCallbacks(self._claimed, self._not_claimed, callbackArgs=(one, limit), errbackArgs=(one,))
-
-    def _claimed(self, claims: list[Claim], one: Destination, limit: int) -> None:
-        one.claiming = False
-        if len(claims) >= limit:
-            one.more = True
-        if not claims:
-            # It may have been woken for what is due later, as mail is that its sender holds back: look when that is.
-            self._lookout.expect(self._clock.seconds() + UNSURE)
+    def _arrived(self, one: Destination, claims: Sequence[Claim]) -> None:
         self._sort(one, claims, overdue=False)
-        self._turn(one)
-        self._stop_if_done()
-
-    def _not_claimed(self, failure: Failure, one: Destination) -> None:
-        report(failure, f"nothing could be claimed for {one.name}")
-        one.claiming = False
-        self._lookout.expect(self._clock.seconds() + UNSURE)
         self._turn(one)
         self._stop_if_done()
 
@@ -336,12 +313,10 @@ class Manager:
         self._recorder.record(Record(claim, now, waiting=(untouched(claim, self._means.policy, now),)))
 
     def _release(self, one: Destination, claims: Sequence[Claim]) -> None:
-        if not claims:
-            return
         for claim in claims:
             self._aside.take(claim)
-        one.unrecorded += 1
-        self._put_back(one, claims)
+        if claims:
+            self._claiming.put_back(one, claims)
 
     def _put_ready_back(self) -> None:
         """An operator has written, and may have meant what waits here: it has its turn again if it still waits then."""
@@ -351,21 +326,7 @@ class Manager:
                 one.more = True
                 self._release(one, claims)
 
-    def _put_back(self, one: Destination, claims: Sequence[Claim]) -> None:
-        self._spool.release(claims).addCallbacks(
-            self._released, self._not_released, callbackArgs=(one, claims), errbackArgs=(one, claims)
-        )
-
-    def _not_released(self, failure: Failure, one: Destination, claims: Sequence[Claim]) -> None:
-        """They are still claimed, so nobody would ever find them: ask again. At the end the spool puts all back."""
-        report(failure, "claims could not be put back")
-        if self._stopped is None:
-            self._clock.callLater(AGAIN, self._put_back, one, claims)
-        else:
-            self._released(None, one, claims)
-
-    def _released(self, _: None, one: Destination, claims: Sequence[Claim]) -> None:
-        one.unrecorded -= 1
+    def _returned(self, one: Destination, claims: Sequence[Claim]) -> None:
         for claim in claims:
             self._deadlines.settled(claim.delivery)
         self._turn(one)
