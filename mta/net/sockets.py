@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -114,6 +114,21 @@ class _Server(_Brief, tcp.Server):  # type: ignore[misc]  # both have `disconnec
         protocol.connectionLost(reason)
 
 
+def _serve(client: socket.socket, address: Any, port: Any, number: int, factory: Any, reactor: Any) -> None:
+    """Build what serves a client, as `_Server` wants it. Where that fails, the socket is still open."""
+    kind = IPv4Address if len(address) == 2 else IPv6Address
+    protocol = factory.buildProtocol(kind("TCP", *address))
+    if protocol is None:
+        client.close()
+        return
+    connection = _Server(client, protocol, address, port, number, reactor)
+    try:
+        protocol.makeConnection(connection)
+    except BaseException:
+        connection.connectionLost(Failure())  # before it is closed, or the reactor would look at what is not there
+        raise
+
+
 class _Client(_Brief, tcp.Client):  # type: ignore[misc]  # both have `disconnecting`
     pass
 
@@ -149,17 +164,8 @@ class _Port(tcp.Port):
         if len(address) == 4:  # of IPv6, which may have a scope
             host, _ = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
             address = (host, *address[1:])
-        protocol = self.factory.buildProtocol(self._buildAddr(address))
-        if protocol is None:
-            client.close()
-            return
         self.sessionno += 1
-        connection = _Server(client, protocol, address, self, self.sessionno, self.reactor)
-        try:
-            protocol.makeConnection(connection)
-        except BaseException:
-            connection.connectionLost(Failure())  # before it is closed, or the reactor would look at what is not there
-            raise
+        _serve(client, address, self, self.sessionno, self.factory, self.reactor)
 
     def createInternetSocket(self) -> socket.socket:
         listening = cast(socket.socket, super().createInternetSocket())
@@ -256,12 +262,16 @@ def adopt(reactor: Any, descriptor: int, factory: Any, pass_on: PassOn | None = 
 
 def take(reactor: Any, client: socket.socket, factory: Any) -> None:
     """Serve a client over TCP whom another process has accepted. The socket is ours from now on."""
-    with client:
-        try:
-            client.getpeername()
-        except OSError:  # it has gone
-            return
-        _Server._fromConnectedSocket(client.fileno(), client.family, factory, reactor)
+    try:
+        address = tcp._getpeername(client)
+    except OSError:  # it has gone
+        client.close()
+        return
+    try:
+        _serve(client, address, None, address[1], factory, reactor)
+    except BaseException:
+        client.close()
+        raise
 
 
 def inherit(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:

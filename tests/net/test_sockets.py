@@ -260,7 +260,6 @@ class SocketTests(TestCase):
             self.assertFalse(ends[0].lost.called, "he stays with whom he was passed on to")
             sockets.take(reactor, passed[0], elsewhere)
             passed[1].close()
-            self.assertEqual(passed[0].fileno(), -1, "it was ours")
             taken = await elsewhere.accepted
             peers = {end.transport.getHost().port: end for end in ends}
             self.assertEqual({one.seen[0].port for one in (there, elsewhere)}, set(peers))
@@ -270,6 +269,7 @@ class SocketTests(TestCase):
             taken.transport.loseConnection()
             await client.lost
             self.assertEqual(len(client.octets), 3_000_000, "all of it, and nobody else has it open")
+            self.assertEqual(passed[0].fileno(), -1, "it was ours")
             accepted.transport.loseConnection()
             await accepted.lost
 
@@ -341,6 +341,22 @@ class SocketTests(TestCase):
             self.assertEqual(len(nobody.seen), 1, "who has gone is not even thought of")
             self.assertEqual(client.recv(1), b"")
             client.close()
+
+    async def test_who_goes_while_he_is_taken_is_lost_as_one_who_goes_later(self) -> None:
+        served = Remembering()
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            client = socket.create_connection(held.getsockname(), 5)
+            accepted, _ = held.accept()
+
+        class Going(socket.socket):
+            def getpeername(self):
+                peer = super().getpeername()
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                return peer
+
+        sockets.take(reactor, Going(fileno=accepted.detach()), served)
+        await (await served.accepted).lost
 
 
 def test_twisted_still_keeps_what_is_queued_where_this_looks_for_it() -> None:
