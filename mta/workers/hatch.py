@@ -26,6 +26,8 @@ TAKE: Final = b"take "  # and the name of a listener
 MOST_EVENTS: Final = 200  # in a second, of one worker
 MOST_OCTETS: Final = 32_768  # of one event
 AT_ONCE: Final = 100  # events that are taken before others have their turn
+ROOM: Final = 8192  # octets for what waits to be taken, to which the kernel adds its own: some twenty clients
+AGAIN: Final = 0.2  # seconds until a word is said again that did not fit
 
 Take = Callable[[dict[str, Any]], None]
 
@@ -59,9 +61,13 @@ class _End:
     def doRead(self) -> None:
         for _ in range(AT_ONCE):
             try:
-                octets, descriptors, _flags, _address = socket.recv_fds(self.end, MOST_OCTETS, 4)
+                octets, descriptors, flags, _address = socket.recv_fds(self.end, MOST_OCTETS, 4)
             except OSError:  # there is nothing more now
                 return
+            for one in descriptors:
+                os.set_inheritable(one, False)
+            if flags & socket.MSG_CTRUNC:  # the kernel has closed it already
+                _logger.error("a client who was passed on could not be taken: this process has too many open files")
             try:
                 self._heard(octets, descriptors)
             except Exception:  # or the reactor would not listen any more
@@ -114,12 +120,15 @@ class Hatches:
 
     def __init__(self, reactor: Any, workers: int) -> None:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
-        self._theirs = [theirs for _, theirs in pairs]
-        for theirs in self._theirs:
+        for ours, theirs in pairs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)  # who finds it full serves the client himself
             theirs.setblocking(False)
+        self._theirs = [theirs for _, theirs in pairs]
         self._ours = [_End(reactor, ours, self._heard) for ours, _ in pairs]
         self._take: Take | None = None
+        self._untold: set[int] = set()
         self._next = 0
+        self._reactor = reactor
 
     def of(self, worker: int) -> int:
         """The descriptor that a worker is given."""
@@ -157,8 +166,17 @@ class Hatches:
             self._say(worker)
 
     def _say(self, worker: int) -> None:
-        with suppress(OSError):
+        if worker in self._untold:
+            return
+        try:
             self._ours[worker].end.send(LISTEN if self._take is not None else DEAF)
+        except BlockingIOError:  # it is full of clients
+            self._untold.add(worker)
+            self._reactor.callLater(AGAIN, self._say_again, worker)
+
+    def _say_again(self, worker: int) -> None:
+        self._untold.discard(worker)
+        self._say(worker)
 
     def _heard(self, octets: bytes, descriptors: list[int]) -> None:
         _close(descriptors)

@@ -1,6 +1,7 @@
 """Who serves a client that has just connected, and what becomes of the descriptors on the way."""
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, eventAsText
 
 from mta.net.tally import Tally, make_tally
-from mta.workers.hatch import TAKE, Hatch, Hatches
+from mta.workers.hatch import AGAIN, TAKE, Hatch, Hatches
 from mta.workers.neighbours import Neighbours
 
 
@@ -120,7 +122,7 @@ def test_a_hatch_that_is_full_costs_nobody_his_place_and_nobody_waits(
         passed += 1
         assert passed < 10_000, "this hatch has no bottom"
         world.passes_on(accepted)  # this one is not, so that the next one may be
-    assert passed > 0
+    assert 5 < passed < 50, "more would wait for a worker that stands still, though we are here"
     assert open_files() == before, "what is on its way is not open here"
     assert not world.passes_on(accepted)
     accepted.close()
@@ -139,7 +141,9 @@ class Relay:
         self.log = SimpleNamespace(tap=None)
 
     def take(self, listener: str, descriptor: int) -> None:
+        is_inherited = os.get_inheritable(descriptor)
         os.close(descriptor)
+        assert not is_inherited, "programs that are run have nothing to do with it"
         self.taken.append(listener)
         if len(self.taken) == 1:
             raise RuntimeError("nobody expected this")
@@ -160,3 +164,52 @@ def test_a_hatch_stays_open_whatever_comes_through_it(world: World, pair: tuple[
     assert relay.taken == ["127.0.0.1:25"] * 2
     assert world.reactor.getReaders() == [hatch]
     assert open_files() == before
+
+
+def test_a_client_for_whom_no_descriptor_is_left_is_told_of_in_the_log(
+    world: World, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    relay = Relay()
+    Hatch(world.reactor, world.theirs[1], cast(Any, relay)).open()
+    [hatch] = world.reactor.getReaders()
+    world.have(9, 0, 9)
+    assert world.passes_on(pair[1])
+    pair[1].close()
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with capturedLogs() as logged:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            hatch.doRead()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert relay.taken == []
+    assert [eventAsText(one, includeTimestamp=False, includeSystem=False) for one in logged] == [
+        "a client who was passed on could not be taken: this process has too many open files"
+    ]
+    assert pair[0].recv(1) == b"", "nobody keeps him waiting"
+
+
+def test_whose_hatch_is_full_hears_later_that_somebody_listens(
+    world: World, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    relay = Relay()
+    relay.taken = [""]  # the first one is not a failure here
+    Hatch(world.reactor, world.theirs[1], cast(Any, relay)).open()
+    [hatch] = world.reactor.getReaders()
+    world.have(9, 0, 9)
+    while world.passes_on(pair[1]):
+        world.passes_on(pair[1])  # this one is not
+    for take in (print, None, print):
+        world.hatches.listen(take)
+    hatch.doRead()
+    assert relay.log.tap is None, "it was full"
+    assert len(world.reactor.getDelayedCalls()) == 1
+    world.reactor.advance(AGAIN)
+    hatch.doRead()
+    assert relay.log.tap is not None
+    assert world.reactor.getDelayedCalls() == []
+    world.hatches.listen(None)
+    hatch.doRead()
+    assert relay.log.tap is None
