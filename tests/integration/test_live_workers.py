@@ -12,9 +12,12 @@ import signal
 import smtplib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -653,12 +656,49 @@ def test_a_client_has_as_many_connections_as_with_one_worker(start_relay: StartR
             talk.close()
 
 
-def connections_of(pid: int, port: int) -> int:
-    """How many clients a process has at a port."""
+def clients_of(pid: int, port: int) -> set[int]:
+    """The clients whom a process has at a port, by their own ports."""
     ours = f":{port:04X}"
     lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    sockets = {f"socket:[{words[9]}]" for words in lines if words[1].endswith(ours) and words[3] == "01"}
-    return sum(opened.readlink().name in sockets for opened in Path(f"/proc/{pid}/fd").iterdir())
+    sockets = {f"socket:[{words[9]}]": words[2] for words in lines if words[1].endswith(ours) and words[3] == "01"}
+    found = set()
+    for opened in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed just now
+            if client := sockets.get(opened.readlink().name):
+                found.add(int(client.partition(":")[2], 16))
+    return found
+
+
+def connections_of(pid: int, port: int) -> int:
+    """How many clients a process has at a port."""
+    return len(clients_of(pid, port))
+
+
+def is_passed_on(
+    where: tuple[str, int], workers: dict[int, int], begin: Callable[[socket.socket], socket.socket]
+) -> bool:
+    """Are clients at a port passed on? The kernel gives one who comes from the same port again to the same worker, and
+    workers pass on no more than every other one. So whoever is served by two of them was passed on once.
+
+    workers: their process ids, by number. begin: comes to the greeting, by a socket that it may have wrapped.
+    """
+    for _ in range(50):  # half of them are given to the one that passes nobody on
+        source, served_by = 0, set()
+        for _ in range(2):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # frees the port at once
+            client.settimeout(15)
+            client.bind(("127.0.0.1", source))
+            client.connect(where)
+            source = client.getsockname()[1]
+            with begin(client) as spoken:
+                assert spoken.recv(1000).startswith(b"220 ")
+                served_by |= {number for number, pid in workers.items() if source in clients_of(pid, where[1])}
+                spoken.sendall(b"NONSENSE\r\n")
+                assert spoken.recv(1000).startswith(b"500 ")
+        if len(served_by) == 2:
+            return True
+    return False
 
 
 def is_refused(address: str, port: int) -> bool:
@@ -686,6 +726,25 @@ def test_clients_that_stay_are_shared_out_equally(
     relay.write_configuration()
     relay.start()
     workers = relay.workers()
+    context = ssl.create_default_context(cafile=str(papers.authority))
+
+    def behind_proxy(client: socket.socket) -> socket.socket:
+        client.sendall(b"PROXY TCP4 192.0.2.77 192.0.2.99 4321 25\r\n")
+        return client
+
+    with contextlib.ExitStack() as early:
+        first = [early.enter_context(Talk(relay.address, plain)) for _ in range(12)]
+        assert {talk.reply()[:3] for talk in first} == {"220"}
+        for talk in first:
+            if talk.port in clients_of(workers[1], plain):
+                talk.close()
+        wait_until(lambda: not connections_of(workers[1], plain), "one of them has nobody")
+        assert is_passed_on((relay.address, plain), workers, lambda client: client)
+        assert is_passed_on((relay.address, proxied), workers, behind_proxy)
+        wrap = partial(context.wrap_socket, server_hostname=relay.address)
+        assert is_passed_on((relay.address, wrapped), workers, wrap)
+    assert relay.output.count("rejected client=192.0.2.77 line=NONSENSE") >= 2, "each of them knows who he is"
+    wait_until(lambda: not any(connections_of(pid, plain) for pid in workers.values()), "all of them are gone")
     with contextlib.ExitStack() as stack:
         talks = []
         for number in range(20):
@@ -701,7 +760,6 @@ def test_clients_that_stay_are_shared_out_equally(
             behind.send(f"PROXY TCP4 192.0.2.{number} 192.0.2.99 4321 25\r\n".encode())
             assert behind.reply().startswith("220 ")
             talks.append(behind)
-        context = ssl.create_default_context(cafile=str(papers.authority))
         for _ in range(6):
             client = smtplib.SMTP_SSL(relay.address, wrapped, timeout=15, context=context)
             stack.callback(client.close)

@@ -90,6 +90,11 @@ class Talk:
         self._file.close()
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """The client's own."""
+        return int(self._socket.getsockname()[1])
+
     def send(self, octets: bytes) -> None:
         self._socket.sendall(octets)
 
