@@ -3,24 +3,27 @@ which of them let clients in.
 
 Each process writes in a part of its own, and reads those of the others, so there is nothing to lock and nothing that
 one of them could leave half done. A client is found by two hashes of its address, and the smaller count is believed:
-two clients would have to fall together twice to be taken for each other.
+two clients would have to fall together twice to be taken for each other. The hashes have a key of their own each time,
+or anybody could look for addresses that fall together with a client's, connect from there, and have him refused.
 """
 
 import hashlib
 import mmap
 import os
+import secrets
 from functools import lru_cache
 from typing import Final
 
 _SLOTS: Final = 1 << 13  # of each hash
 _PART: Final = 2 + 2 * _SLOTS  # numbers of 4 octets: whether it lets in, all connections, the slots of both hashes
 _OCTETS: Final = 4
+_KEY: Final = 16  # octets, behind all parts
 
 
 def make_tally(processes: int) -> int:
-    """Memory for so many processes, all of it 0; its descriptor."""
+    """Memory for so many processes, all of it 0 but the key; its descriptor."""
     descriptor = os.memfd_create("mta-connections")
-    os.ftruncate(descriptor, processes * _PART * _OCTETS)
+    os.pwrite(descriptor, secrets.token_bytes(_KEY), processes * _PART * _OCTETS)
     return descriptor
 
 
@@ -29,7 +32,10 @@ class Tally:
 
     def __init__(self, descriptor: int, number: int, processes: int) -> None:
         """number: which one we are, from 0."""
-        self._counts = memoryview(mmap.mmap(descriptor, processes * _PART * _OCTETS)).cast("I")
+        counts = processes * _PART * _OCTETS
+        memory = memoryview(mmap.mmap(descriptor, counts + _KEY))
+        self._counts = memory[:counts].cast("I")
+        self._key = bytes(memory[counts:])
         self._start = number * _PART
         self._others = {one: one * _PART for one in range(processes) if one != number}
 
@@ -52,7 +58,7 @@ class Tally:
         """So many more (or less) connections from a client to us. Never fewer than none: what counts wrong lets in one
         too many, or one too few, and that is all.
         """
-        for slot in (self._start + 1, *(self._start + one for one in _slots(client))):
+        for slot in (self._start + 1, *(self._start + one for one in _slots(client, self._key))):
             self._counts[slot] = max(0, self._counts[slot] + by)
 
     def elsewhere(self) -> int:
@@ -61,7 +67,9 @@ class Tally:
 
     def elsewhere_from(self, client: str) -> int:
         """How many of those are from this client."""
-        return min(sum(self._counts[other + slot] for other in self._others.values()) for slot in _slots(client))
+        return min(
+            sum(self._counts[other + slot] for other in self._others.values()) for slot in _slots(client, self._key)
+        )
 
     def here(self) -> int:
         """How many connections we have."""
@@ -91,7 +99,7 @@ class Alone:
 
 
 @lru_cache(maxsize=1024)
-def _slots(client: str) -> tuple[int, int]:
-    octets = hashlib.blake2b(client.encode(), digest_size=4).digest()
+def _slots(client: str, key: bytes) -> tuple[int, int]:
+    octets = hashlib.blake2b(client.encode(), digest_size=4, key=key).digest()
     first, second = int.from_bytes(octets[:2], "big"), int.from_bytes(octets[2:], "big")
     return 2 + first % _SLOTS, 2 + _SLOTS + second % _SLOTS

@@ -82,6 +82,37 @@ def test_thousands_of_clients_are_hardly_ever_taken_for_each_other(tallies: list
     assert sum(strangers) < 100
 
 
+def two_who_are_taken_for(client: str) -> list[str]:
+    """Addresses that share the one count, and the other, with a client, as anybody finds who can try them all."""
+    memory = make_tally(2)
+    first, second = (Tally(memory, number, 2) for number in range(2))
+    os.close(memory)
+    tried: list[str] = []
+    while not second.elsewhere_from(client):
+        tried.append(f"2001:db8::{len(tried):x}")
+        first.change(tried[-1], +1)
+    return [one for one in reversed(tried) if is_needed(first, second, one, client)]
+
+
+def is_needed(first: Tally, second: Tally, one: str, client: str) -> bool:
+    """Is a client no longer taken for somebody without this one? Then it is there again."""
+    first.change(one, -1)
+    if second.elsewhere_from(client):
+        return False
+    first.change(one, +1)
+    return True
+
+
+def test_nobody_can_look_for_addresses_that_are_taken_for_a_client(tallies: list[Tally]) -> None:
+    first, second, _ = tallies
+    found = two_who_are_taken_for("192.0.2.1")
+    assert 1 <= len(found) <= 2
+    for one in found:
+        first.change(one, +1)
+    assert second.elsewhere() == len(found)
+    assert second.elsewhere_from("192.0.2.1") == 0, "what was found out of one relay is of no use with another"
+
+
 def test_the_only_process_has_no_others() -> None:
     alone = Alone()
     alone.change("192.0.2.1", +1)
