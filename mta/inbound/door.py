@@ -15,6 +15,7 @@ from twisted.internet.protocol import Protocol
 
 from mta.maillog import MailLog
 from mta.net.measures import CONNECTIONS, TURNED_AWAY, Measures
+from mta.net.poller import passing
 from mta.net.tally import Alone, Tally
 from mta.smtp import replies
 from mta.smtp.events import Rejected
@@ -29,7 +30,7 @@ _REFUSALS = 100
 
 
 class Session(Shape):
-    """A connection, as far as the door is concerned. deadline: when it is overdue, in seconds since 1970."""
+    """A connection, as far as the door is concerned. deadline: when it is overdue, by the door's `now`."""
 
     deadline: float
 
@@ -64,7 +65,10 @@ class DoorLimits:
 
 
 class Doorkeeper:
-    """Counts the sessions of all listeners, cuts off those that take too long, and sees them out at the end."""
+    """Counts the sessions of all listeners, cuts off those that take too long, and sees them out at the end.
+
+    now: tells seconds that pass, whatever becomes of the machine's clock.
+    """
 
     def __init__(
         self,
@@ -78,7 +82,7 @@ class Doorkeeper:
         """tally: counts together with other processes that the same limits hold for."""
         self.hostname = hostname
         self.limits = limits
-        self.now = reactor.seconds
+        self.now = passing(reactor)
         self.open = True
         self.measures = measures or Measures()
         self._reactor = reactor

@@ -34,7 +34,7 @@ _HANDSHAKE = 60.0  # seconds that a client has for the TLS handshake
 
 @implementer(IPushProducer, IHandshakeListener, IHalfCloseableProtocol)
 class InboundProtocol(Protocol):
-    """One connection. `deadline` is when it is to be cut off, in seconds since 1970; the door looks at it.
+    """One connection. `deadline` is when it is to be cut off, by the door's `now`; the door looks at it.
 
     It is the producer of its replies: a client that does not read them is not listened to either.
     """

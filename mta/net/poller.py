@@ -4,6 +4,7 @@ and with an end to each turn, when all that was written in it is sent.
 Twisted's timers ring at a time of day. Where the machine's clock is set back by a day, all of them would be a day late
 and nothing would go on; where it is set forward, all time limits would be over. So they are set with it: what was
 to be in ten seconds is in ten seconds. What has a time of day of its own, as the next try of a message has, keeps it.
+Who compares times himself to know how much has passed takes those of `passing`.
 
 That context says in Twisted's own log which connection a line is about. Our log has that in the line; and ten events
 a message cost 4 % of a relay's CPU. What goes wrong in an event is logged, and its connection closed, one layer below.
@@ -190,6 +191,11 @@ def when_idle(reactor: Any) -> Callable[[Call], object]:
     if IReactorFromThreads.providedBy(reactor):
         return reactor.callFromThread
     return partial(reactor.callLater, 0.0)
+
+
+def passing(reactor: Any) -> Callable[[], float]:
+    """What tells seconds that pass, from no particular beginning: in a `Poller` no clock that is set changes them."""
+    return monotonic if isinstance(reactor, Poller) else cast("Callable[[], float]", reactor.seconds)
 
 
 def _do(calls: list[Call]) -> None:

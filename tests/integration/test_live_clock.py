@@ -69,7 +69,8 @@ def test_a_clock_that_is_set_stops_nothing(
     relay.start()
     waiting = submit(relay, "a@sender.test", ["before@down-clock.test"], CONTENT)
     relay.wait_until_deferred(waiting)
-    with Talk(relay.address, relay.port) as open_before:
+    with Talk(relay.address, relay.port) as open_before, Talk(relay.address, relay.port) as idle:
+        assert idle.reply().startswith("220")
         open_before.reply()
         open_before.say("EHLO client.test")
         clock.set(step)
@@ -79,6 +80,7 @@ def test_a_clock_that_is_set_stops_nothing(
             hop.wait_for(f"after{number}@clock.test")
             time.sleep(0.3)
         assert open_before.say("NOOP").startswith("250")
+        assert idle.say("NOOP").startswith("250"), "nor for one who has said nothing since"
     said = lines(relay, "delivered")[-1]
     assert abs(seconds_of(said) - (time.time() + step)) < 60, "the log has the clock's time"
 

@@ -427,3 +427,39 @@ def test_timers_are_set_with_the_clock(step: int) -> None:
         """
     )
     assert said.splitlines() == [str(step), "first 1", "made before 2", "made after 2", "last 4", "5"]
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_client_has_his_time_whatever_becomes_of_the_clock(step: int) -> None:
+    said = run(
+        f"""
+        import time
+        from mta.inbound import door
+        from mta.maillog import MailLog
+        from mta.net import poller
+        reactor = poller.the_reactor()
+        ahead = 0
+        poller.time = lambda: time.time() + ahead
+        door._SWEEP = 0.05
+        doorkeeper = door.Doorkeeper(reactor, "mail.test", door.DoorLimits(9, 9), MailLog(print, reactor))
+
+        class Idle:
+            client, in_transaction = "", False
+            deadline = doorkeeper.now() + 0.4
+            def overdue(self):
+                print("overdue", round((time.monotonic() - begun) / 0.4))
+                reactor.stop()
+
+        def set_clock():
+            global ahead
+            ahead = {step}
+
+        begun = time.monotonic()
+        doorkeeper.entered(Idle())
+        reactor.callLater(0.1, set_clock)
+        reactor.callLater(1.2, reactor.stop)
+        reactor.run()
+        """
+    )
+    assert said == "overdue 1\n"
