@@ -162,13 +162,13 @@ class MailLog:
     def __init__(self, sink: Sink, clock: IReactorTime, style: str = "text", addresses: str = "full") -> None:
         self._sink = sink
         self._now = clock.seconds
+        self.tap: Tap | None = None  # is given every event as JSON has it, while somebody listens
         self.write_as(style, addresses)
 
     def write_as(self, style: str, addresses: str) -> None:
         """Write lines of this kind from now on. As for `__init__`."""
         self._json = style == "json"
         self._hash = addresses == "hashed"
-        self.tap: Tap | None = None  # is given every event as JSON has it, while somebody listens
 
     def event(self, kind: str, message: int | None = None, /, **fields: Any) -> None:
         """One line. message: the queue id as a number. Fields that are None are left out."""

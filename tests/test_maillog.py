@@ -33,6 +33,16 @@ def test_a_line_of_text() -> None:
     ]
 
 
+def test_whoever_listens_goes_on_hearing_when_the_log_is_written_in_another_way() -> None:
+    lines, log = lines_of()
+    heard: list[dict[str, Any]] = []
+    log.tap = heard.append
+    log.write_as("json", "hashed")
+    log.event("started", hostname="mail.test")
+    assert [one["event"] for one in heard] == ["started"]
+    assert json.loads(lines[0]) == heard[0]
+
+
 def test_a_line_of_json_has_the_same_fields() -> None:
     lines, log = lines_of("json")
     log.event("delivered", None, to=["a@example.org"], size=3, tls=None)
