@@ -38,11 +38,19 @@ _logger = Logger()
 class _End:
     """One end of a pair, read by the reactor while it is open."""
 
-    def __init__(self, reactor: Any, end: socket.socket, heard: Callable[[bytes, list[int]], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        end: socket.socket,
+        heard: Callable[[bytes, list[int]], None],
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        """lost: is called where there was no room for descriptors that came."""
         end.setblocking(False)
         self.end = end
         self._reactor = reactor
         self._heard = heard
+        self._lost = lost
 
     def open(self) -> None:
         """Listen from now on."""
@@ -68,6 +76,7 @@ class _End:
                 os.set_inheritable(one, False)
             if flags & socket.MSG_CTRUNC:  # the kernel has closed it already
                 _logger.error("a client who was passed on could not be taken: this process has too many open files")
+                self._lost()
             try:
                 self._heard(octets, descriptors)
             except Exception:  # or the reactor would not listen any more
@@ -80,10 +89,11 @@ class _End:
 class Hatch:
     """A worker's end."""
 
-    def __init__(self, reactor: Any, end: socket.socket, relay: Relay) -> None:
+    def __init__(self, reactor: Any, end: socket.socket, relay: Relay, lost: Callable[[], None]) -> None:
+        """lost: is called for each client who came by here and for whom there was no descriptor left."""
         self._reactor = reactor
         self._relay = relay
-        self._end = _End(reactor, end, self._heard)
+        self._end = _End(reactor, end, self._heard, lost)
         self._second = 0
         self._told = 0
 

@@ -7,17 +7,22 @@ worker gets most, again and again: with twenty of them, on two cores, a fifth of
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, Final
 
 from mta.net.tally import Tally
 from mta.workers.hatch import TAKE
+
+REST: Final = 5.0  # seconds for which nobody is passed on to a worker that has no room
 
 
 class Neighbours:
     """All workers of a relay, as one of them sees them."""
 
-    def __init__(self, tally: Tally, ways: Sequence[int]) -> None:
+    def __init__(self, reactor: Any, tally: Tally, ways: Sequence[int]) -> None:
         """ways: descriptors of sockets to each worker's hatch, by their numbers; they are ours from now on."""
+        self._reactor = reactor
         self._tally = tally
+        self._lets_in = False
         self._ways = [socket.socket(fileno=one) for one in ways]
         for way in self._ways:
             way.setblocking(False)
@@ -38,3 +43,16 @@ class Neighbours:
             socket.send_fds(self._ways[idlest[1]], [TAKE + listener.encode()], [client.fileno()])
             self._has_passed = True
         return self._has_passed
+
+    def let_in(self, whether: bool) -> None:
+        """May the others pass clients on to us from now on, or not any more?"""
+        self._lets_in = whether
+        self._tally.let_in(whether)
+
+    def rest(self) -> None:
+        """Have nobody passed on to us for a while: we have no room, and may yet have the fewest."""
+        self._tally.let_in(False)
+        self._reactor.callLater(REST, self._rested)
+
+    def _rested(self) -> None:
+        self._tally.let_in(self._lets_in)

@@ -80,7 +80,7 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     measures.forget_gauges()
     ways, left = more[: orders.workers], iter(more[orders.workers :])
     handed = {listener: [next(left) for _ in range(count)] for listener, count in enumerate(orders.sockets)}
-    neighbours = Neighbours(tally, ways)
+    neighbours = Neighbours(reactor, tally, ways)
     place = Place(number, orders.workers, handed, tally, orders.key, supervisor, measures, pass_on=neighbours.pass_on)
     with socket.socket(fileno=line) as to_supervisor:
         try:
@@ -89,10 +89,10 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
             relay.privilegedStartService()
             relay.startService()
             keep_noting(relay, reactor)
-            Hatch(reactor, socket.socket(fileno=hatch), relay).open()
+            Hatch(reactor, socket.socket(fileno=hatch), relay, neighbours.rest).open()
             sink.flush()
             spare_collector()
-            _run(reactor, relay, tally, to_supervisor)
+            _run(reactor, relay, neighbours, to_supervisor)
         except CannotStart as error:
             _tell(to_supervisor, {"cannot": str(error), "damaged": isinstance(error, QueueDamaged)})
             return 1
@@ -106,21 +106,21 @@ def run(number: int, supervisor: int, descriptors: Sequence[int]) -> int:
     return 0
 
 
-def _run(reactor: Any, relay: Relay, tally: Tally, supervisor: socket.socket) -> None:
+def _run(reactor: Any, relay: Relay, neighbours: Neighbours, supervisor: socket.socket) -> None:
     is_stopping = False
 
     def stop() -> None:
         nonlocal is_stopping
         if not is_stopping:
             is_stopping = True
-            tally.let_in(False)
+            neighbours.let_in(False)
             reactor.stop()
 
     reactor.addSystemEventTrigger("before", "shutdown", relay.stopService)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop))
     _tell(supervisor, {"ready": True})
     supervisor.recv(len(GO))  # all are ready; or this is its end, which is found once more below
-    tally.let_in(True)
+    neighbours.let_in(True)
     obedience = Obedience(relay, partial(_tell, supervisor), stop)
     Ear(reactor, supervisor, obedience.told, stop)
     reactor.run(installSignalHandlers=False)

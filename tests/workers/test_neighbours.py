@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, eventAsText
 
 from mta.net.tally import Tally, make_tally
 from mta.workers.hatch import AGAIN, TAKE, Hatch, Hatches
-from mta.workers.neighbours import Neighbours
+from mta.workers.neighbours import REST, Neighbours
 
 
 def open_files() -> int:
@@ -33,7 +33,7 @@ class World:
         os.close(memory)
         for one in self.tallies:
             one.let_in(True)
-        self.neighbours = Neighbours(self.tallies[0], [os.dup(one) for one in self.hatches.ways()])
+        self.neighbours = Neighbours(self.reactor, self.tallies[0], [os.dup(one) for one in self.hatches.ways()])
 
     def close(self) -> None:
         ends = [one.end for one in self.hatches._ours]
@@ -151,7 +151,7 @@ class Relay:
 
 def test_a_hatch_stays_open_whatever_comes_through_it(world: World, pair: tuple[socket.socket, socket.socket]) -> None:
     relay = Relay()
-    Hatch(world.reactor, world.theirs[1], cast(Any, relay)).open()
+    Hatch(world.reactor, world.theirs[1], cast(Any, relay), world.neighbours.rest).open()
     [hatch] = world.reactor.getReaders()
     before = open_files()
     world.have(9, 0, 9)
@@ -170,7 +170,7 @@ def test_a_client_for_whom_no_descriptor_is_left_is_told_of_in_the_log(
     world: World, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     relay = Relay()
-    Hatch(world.reactor, world.theirs[1], cast(Any, relay)).open()
+    Hatch(world.reactor, world.theirs[1], cast(Any, relay), world.neighbours.rest).open()
     [hatch] = world.reactor.getReaders()
     world.have(9, 0, 9)
     assert world.passes_on(pair[1])
@@ -189,6 +189,20 @@ def test_a_client_for_whom_no_descriptor_is_left_is_told_of_in_the_log(
         "a client who was passed on could not be taken: this process has too many open files"
     ]
     assert pair[0].recv(1) == b"", "nobody keeps him waiting"
+    assert len(world.reactor.getDelayedCalls()) == 1, "and no more are to come for a while"
+
+
+def test_nobody_is_passed_on_for_a_while_to_one_who_has_no_room(world: World) -> None:
+    world.have(0, 9, 9)
+    for lets_in in (True, False):
+        world.neighbours.let_in(True)
+        assert world.tallies[1].idlest() == (0, 0)
+        world.neighbours.rest()
+        assert world.tallies[1].idlest() == (9, 2)
+        world.neighbours.let_in(lets_in)  # it may stop meanwhile
+        world.neighbours.rest()
+        world.reactor.advance(REST)
+        assert (world.tallies[1].idlest() == (0, 0)) == lets_in
 
 
 def test_whose_hatch_is_full_hears_later_that_somebody_listens(
@@ -196,7 +210,7 @@ def test_whose_hatch_is_full_hears_later_that_somebody_listens(
 ) -> None:
     relay = Relay()
     relay.taken = [""]  # the first one is not a failure here
-    Hatch(world.reactor, world.theirs[1], cast(Any, relay)).open()
+    Hatch(world.reactor, world.theirs[1], cast(Any, relay), world.neighbours.rest).open()
     [hatch] = world.reactor.getReaders()
     world.have(9, 0, 9)
     while world.passes_on(pair[1]):
