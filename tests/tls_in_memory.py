@@ -11,7 +11,7 @@ import trustme
 from OpenSSL import SSL
 from zope.interface import implementer
 
-from mta.interfaces import IChannel
+from mta.logins import IChannel
 from mta.net.client_tls import ClientTls
 from mta.net.tls import ServerTls
 from mta.smtp.login import Binding

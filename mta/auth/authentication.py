@@ -17,7 +17,7 @@ from mta.auth.judge import Judge
 from mta.auth.mechanisms import cram_md5, external, login, plain
 from mta.auth.scram import scram
 from mta.auth.steps import Steps
-from mta.interfaces import IAuthentication, IExchange, LoginFrom
+from mta.logins import IAuthentication, IExchange, LoginFrom
 from mta.maillog import Log
 from mta.net.threads import Threads
 from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256

@@ -8,7 +8,7 @@ from typing import Final
 from scramp import ScramClient, ScramException  # type: ignore[import-untyped]
 
 from mta.auth.prepared import prepared
-from mta.interfaces import IChannel
+from mta.logins import IChannel
 from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256
 from mta.smtp.login import Binding, ClientMechanism
 

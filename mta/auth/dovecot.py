@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactor
 from mta.auth.dovecot_connection import Connection, ConnectionFactory, Down
 from mta.auth.dovecot_lines import Answer, Offer
 from mta.auth.steps import Unbound
-from mta.interfaces import LoginFrom
+from mta.logins import LoginFrom
 from mta.smtp import replies
 
 WAITS: Final = 30.0  # seconds for an answer; Dovecot itself takes its time after failures

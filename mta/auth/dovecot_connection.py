@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from mta.auth import dovecot_lines as lines
 from mta.auth.dovecot_lines import Answer, Offer
-from mta.interfaces import LoginFrom
+from mta.logins import LoginFrom
 
 _MOST_PENDING: Final = 1000
 _MOST_OFFERS: Final = 50

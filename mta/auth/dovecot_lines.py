@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from mta.interfaces import LoginFrom
+from mta.logins import LoginFrom
 from mta.policy.account import PLUS
 from mta.smtp.ip import is_ip_address
 

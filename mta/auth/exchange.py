@@ -10,7 +10,7 @@ from mta.auth.dovecot import DovecotExchange
 from mta.auth.guessing import Guess
 from mta.auth.judge import Judge, Refused
 from mta.auth.steps import Elsewhere, Malformed, Password, Steps, Unbound
-from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
+from mta.logins import Challenge, IExchange, LoggedIn, LoginFrom
 from mta.maillog import Log
 from mta.smtp import replies
 from mta.smtp.reply import Reply

@@ -18,7 +18,7 @@ from mta.auth.passwords import decoy, is_right, usual_iterations
 from mta.auth.remembered import Remembered
 from mta.auth.scram import decoy_form
 from mta.auth.steps import Password, Proof, Unbound
-from mta.interfaces import LoggedIn, LoginFrom
+from mta.logins import LoggedIn, LoginFrom
 from mta.net.threads import Busy, Threads
 from mta.policy.account import Account, ScramForm, account_key
 from mta.smtp import replies

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from mta.auth.client import HIDING, SHOWING, strongest
-from mta.interfaces import IChannel, ILogins
+from mta.logins import IChannel, ILogins
 from mta.net.version import Version, version_of
 from mta.smtp.login import ClientMechanism
 from mta.smtp.reply import Reply

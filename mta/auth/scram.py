@@ -16,7 +16,7 @@ from scramp.utils import ServerError  # type: ignore[import-untyped]
 from mta.auth.mechanisms import OTHER_IDENTITY, UNKNOWN, WRONG, Find
 from mta.auth.prepared import prepared
 from mta.auth.steps import Elsewhere, Malformed, Proof, Steps, Unbound, answer
-from mta.interfaces import IChannel
+from mta.logins import IChannel
 from mta.policy.account import PLUS, Account, ScramForm, account_key
 from mta.smtp import replies
 

@@ -12,7 +12,8 @@ from mta.inbound.house import House
 from mta.inbound.manners import Manners
 from mta.inbound.transaction import Answer, Transaction
 from mta.inbound.visitor import Visitor
-from mta.interfaces import LoggedIn, NotMail
+from mta.interfaces import NotMail
+from mta.logins import LoggedIn
 from mta.message.envelope import DROP, Client, Recipient
 from mta.message.submission import complete
 from mta.smtp import replies

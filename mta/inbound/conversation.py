@@ -16,7 +16,7 @@ from mta.inbound.login import Login
 from mta.inbound.manners import Manners
 from mta.inbound.transaction import Answer, Transaction
 from mta.inbound.visitor import Visitor
-from mta.interfaces import IChannel
+from mta.logins import IChannel
 from mta.smtp import replies
 from mta.smtp.command import (
     Auth,

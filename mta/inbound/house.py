@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mta.inbound.reception import Keeping
-from mta.interfaces import IAuthentication, ICheck
+from mta.interfaces import ICheck
+from mta.logins import IAuthentication
 from mta.maillog import MailLog
 from mta.policy.access import Access
 from mta.policy.addressing import Addressing

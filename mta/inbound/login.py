@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from mta.inbound.house import House
 from mta.inbound.visitor import Visitor
-from mta.interfaces import Challenge, IExchange, LoggedIn
+from mta.logins import Challenge, IExchange, LoggedIn
 from mta.policy.account import PLUS
 from mta.smtp import replies
 from mta.smtp.reply import Reply

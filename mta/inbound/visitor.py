@@ -2,7 +2,7 @@
 
 from mta.inbound.house import House
 from mta.inbound.manners import DAY, Manners
-from mta.interfaces import IChannel, LoggedIn, LoginFrom
+from mta.logins import IChannel, LoggedIn, LoginFrom
 from mta.message.envelope import Client
 from mta.policy.access import in_networks
 from mta.policy.pattern import Pattern

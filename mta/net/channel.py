@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from OpenSSL._util import lib as openssl  # what pyOpenSSL has no names of its own for
 from zope.interface import implementer
 
-from mta.interfaces import IChannel
+from mta.logins import IChannel
 from mta.net.tls import connection_of
 from mta.smtp.login import Binding
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 
-from mta.interfaces import ILogins
+from mta.logins import ILogins
 from mta.net.channel import channel_of
 from mta.net.client_tls import ClientTls
 from mta.net.resumption import SessionCache

@@ -8,7 +8,7 @@ from attack_ground import GREETED, Victim, codes
 from login_ground import INSIDE_TLS, Ground, alice, refusal
 
 from mta.auth.guessing import BY_ADDRESS, FORGOTTEN, WITH_ACCOUNT
-from mta.interfaces import LoggedIn
+from mta.logins import LoggedIn
 
 RIGHT = b64encode(b"\0alice@example.org\0pencil").decode()
 

@@ -38,7 +38,7 @@ from simulated.lives.bugs import planted
 from spools import SqliteWorld, clock_at_start
 
 from mta.auth.guessing import Guess
-from mta.interfaces import LoginFrom
+from mta.logins import LoginFrom
 from mta.policy.settlement import Addressee
 from mta.smtp import answers, content
 from mta.spool import database, settling

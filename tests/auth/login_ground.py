@@ -15,7 +15,7 @@ from mta.auth.dovecot import Dovecot
 from mta.auth.passwords import kept
 from mta.config.accounts import read_accounts
 from mta.config.accounts_text import entry
-from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
+from mta.logins import Challenge, IExchange, LoggedIn, LoginFrom
 from mta.net.threads import Busy
 from mta.policy.account import Account, ScramForm
 from mta.policy.pattern import Pattern

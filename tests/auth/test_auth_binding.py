@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from mta.auth.client import Plain, Scram
 from mta.auth.dovecot import Dovecot
 from mta.auth.dovecot_lines import Offer
-from mta.interfaces import Challenge, IChannel, IExchange, LoginFrom
+from mta.logins import Challenge, IChannel, IExchange, LoginFrom
 from mta.net.channel import Channel as TlsChannel
 from mta.net.tls import ServerTls
 from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256

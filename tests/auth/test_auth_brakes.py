@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from mta.auth import guessing
 from mta.auth.guessing import BY_ADDRESS, FORGOTTEN, LONGEST_DELAY, WITH_ACCOUNT, Guessing, network_of
 from mta.auth.passwords import decoy, is_right, kept
-from mta.interfaces import Challenge, LoggedIn, LoginFrom
+from mta.logins import Challenge, LoggedIn, LoginFrom
 from mta.maillog import MailLog
 from mta.policy.account import Account
 from mta.smtp.reply import Reply

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from mta.auth.client import MOST_ITERATIONS, CramMd5, Login, Plain, Scram
 from mta.auth.logins import Logins, Upstream
 from mta.config.reading import read_password
-from mta.interfaces import ILogins
+from mta.logins import ILogins
 from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256
 from mta.smtp.login import ClientMechanism
 from mta.smtp.reply import Reply

@@ -10,7 +10,7 @@ from login_ground import IN_THE_CLEAR, INSIDE_TLS, PASSWORD, Ground, alice, quic
 from scramp import ScramClient, ScramException
 from zope.interface.verify import verifyObject
 
-from mta.interfaces import Challenge, IAuthentication, IExchange, LoggedIn, LoginFrom
+from mta.logins import Challenge, IAuthentication, IExchange, LoggedIn, LoginFrom
 from mta.policy.account import SCRAM_SHA_1, SCRAM_SHA_256, Account
 from mta.policy.pattern import Pattern
 

@@ -26,7 +26,7 @@ from mta.auth import dovecot_lines as lines
 from mta.auth.authentication import Authentication
 from mta.auth.client import CramMd5, Scram
 from mta.auth.dovecot import WAITS, Dovecot
-from mta.interfaces import Challenge, IExchange, LoggedIn, LoginFrom
+from mta.logins import Challenge, IExchange, LoggedIn, LoginFrom
 from mta.net.threads import NoThreads
 from mta.smtp.login import Binding, ClientMechanism
 

@@ -16,7 +16,7 @@ from tls_in_memory import NAME, End, PythonClient, client_end, python_context, s
 from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
-from mta.interfaces import IChannel
+from mta.logins import IChannel
 from mta.net import channel
 from mta.net.channel import END_POINT, EXPORTER, UNIQUE, Channel, channel_of
 from mta.net.tls import ServerTls

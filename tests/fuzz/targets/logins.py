@@ -15,7 +15,7 @@ from mta.auth.dovecot_lines import Answer
 from mta.auth.mechanisms import cram_md5, external, login, plain
 from mta.auth.scram import decoy_form, scram
 from mta.auth.steps import Elsewhere, Malformed, Password, Proof, Steps, Unbound
-from mta.interfaces import IChannel, LoginFrom
+from mta.logins import IChannel, LoginFrom
 from mta.policy.account import PLUS, SCRAM_SHA_1, SCRAM_SHA_256, Account, ScramForm
 from mta.smtp.login import ClientMechanism
 from mta.smtp.opening import NotLoggedIn, log_in
