@@ -52,7 +52,7 @@ class Guess(NamedTuple):
 
 
 class Guessing:
-    """The counts. Times are seconds since 1970. Of each kind only the last 20,000 are kept."""
+    """The counts. Times are seconds of any beginning. Of each kind only the last 20,000 are kept."""
 
     def __init__(self, several: bool = False) -> None:
         """several: other processes count the same clients, each what comes to it; so each allows half as much.

@@ -19,6 +19,7 @@ from mta.auth.remembered import Remembered
 from mta.auth.scram import decoy_form
 from mta.auth.steps import Password, Proof, Unbound
 from mta.logins import LoggedIn, LoginFrom
+from mta.net.poller import passing
 from mta.net.threads import Busy, Threads
 from mta.policy.account import Account, ScramForm, account_key
 from mta.smtp import replies
@@ -51,6 +52,7 @@ class Judge:
         guessing: Guessing,
     ) -> None:
         self._clock = clock
+        self._now = passing(clock)
         self._threads = threads
         self._accounts = accounts
         self._dovecot = dovecot
@@ -94,7 +96,7 @@ class Judge:
         why = await self._wrong(account, shown, guess)
         if account is None or why:
             raise Refused(replies.WRONG_CREDENTIALS, shown.name, why or UNKNOWN)
-        self.guessing.succeeded(guess, self._clock.seconds())
+        self.guessing.succeeded(guess, self._now())
         return LoggedIn(account.name, account.senders)
 
     async def proof(self, shown: Proof, client: LoginFrom) -> LoggedIn:
@@ -102,12 +104,12 @@ class Judge:
         guess = await self.admit(client, shown.name)
         if shown.account is None:
             raise Refused(replies.WRONG_CREDENTIALS, shown.name, shown.why)
-        self.guessing.succeeded(guess, self._clock.seconds())
+        self.guessing.succeeded(guess, self._now())
         return LoggedIn(shown.account.name, shown.account.senders)
 
     async def admit(self, client: LoginFrom, name: str) -> Guess:
         """Count a guess, and wait as long as it has to. Raises `Refused` where nothing is checked any more."""
-        guess = self.guessing.begin(client.address, account_key(name), self._clock.seconds())
+        guess = self.guessing.begin(client.address, account_key(name), self._now())
         if guess is None:
             raise Refused(replies.LOGIN_SLOWED, name, "too many failures")
         if guess.delay and not self._stopped:
@@ -144,7 +146,7 @@ class Judge:
             if not said.user:
                 self.guessing.unknown(guess)
                 raise Refused(replies.LOGIN_UNAVAILABLE, name, "Dovecot does not say who it is")
-            self.guessing.succeeded(guess._replace(account=account_key(said.user)), self._clock.seconds())
+            self.guessing.succeeded(guess._replace(account=account_key(said.user)), self._now())
         return said
 
     def stop(self) -> Deferred[None]:
@@ -158,7 +160,7 @@ class Judge:
 
     async def _wrong(self, account: Account | None, shown: Password, guess: Guess) -> str:
         """What is wrong with a password for an account of the file; "" for nothing."""
-        now = self._clock.seconds()
+        now = self._now()
         if account is None or not self._remembered.knows(account, shown.password, now):
             checked = account if account is not None and account.forms else decoy(self._all())
             try:

@@ -21,7 +21,7 @@ class Remembered:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def knows(self, account: Account, password: str, now: float) -> bool:
-        """Was this right of late? now: seconds since 1970."""
+        """Was this right of late? now: seconds of any beginning."""
         return self._until.get(self._digest(account, password), 0.0) > now
 
     def add(self, account: Account, password: str, now: float) -> None:
