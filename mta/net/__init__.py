@@ -2,6 +2,6 @@
 
 `tls` shows certificates, `client_tls` judges those of others, `certificates` reads them, `resumption` keeps TLS
 sessions, `channel` is what logins inside TLS can be bound to; `proxied` reads PROXY headers; `sockets` listens and
-connects; `local` knows this machine's addresses; `version` tells whether a file has changed; `threads` does
-what blocks; `poller` is the reactor.
+connects, with the `ports` and `connections` of the reactor, which is `poller`; `local` knows this machine's addresses;
+`version` tells whether a file has changed; `threads` does what blocks.
 """

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from twisted.internet.protocol import Factory
 
-from mta.net.sockets import InheritedUnixPort, UnixPort, hand_over
+from mta.net.ports import InheritedUnixPort, UnixPort
+from mta.net.sockets import hand_over
 
 BACKLOG = 1024
 
