@@ -20,7 +20,7 @@ def normal(name: str) -> str:
 
 
 def until(found: Found, now: float, ttl: float) -> float:
-    """How long an answer with this time to live (seconds) may be believed, in seconds since 1970.
+    """How long an answer with this time to live (seconds) may be believed, in the seconds of `now`.
 
     Negative answers never longer than an hour, so that a domain that has just been set up soon gets its mail; a
     failure for some seconds, so that a queue full of mail for the domain asks once and not once for each.

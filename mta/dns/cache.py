@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from mta.net.poller import passing
 from mta.policy.exchangers import Answer, Found
 
 Record = TypeVar("Record")
@@ -27,7 +28,7 @@ class Cache(Generic[Record]):
         at_once: int = 50,
         most_waiting: int = 10_000,
     ) -> None:
-        self._seconds = clock.seconds
+        self._seconds = passing(clock)
         self._ask = ask
         self._size = size
         self._at_once = at_once

@@ -15,6 +15,7 @@ from mta.dns.cache import Cache
 from mta.dns.hosts import HostsFile
 from mta.dns.servers import Servers
 from mta.interfaces import IResolver
+from mta.net.poller import passing
 from mta.net.threads import Busy, PooledThreads, Threads
 from mta.policy.exchangers import Answer, Exchanger, Found
 
@@ -43,8 +44,8 @@ class ThreadedResolver:
         resolv_conf: Path = Path("/etc/resolv.conf"),
         threads: Threads | None = None,
     ) -> None:
-        self._clock = clock
-        self._servers = Servers(nameservers, timeout, clock.seconds, resolv_conf)
+        self._now = passing(clock)
+        self._servers = Servers(nameservers, timeout, self._now, resolv_conf)
         self._hosts = hosts or HostsFile()
         if threads is None:
             assert reactor is not None, "threads of its own answer to a reactor"
@@ -56,7 +57,7 @@ class ThreadedResolver:
     def exchangers(self, domain: str) -> Deferred[Answer[Exchanger]]:
         """The MX records of a domain, a null MX and useless ones included. NO_NAME for what is not a domain name."""
         name = normal(domain)
-        refused = not_a_name(name, self._clock.seconds())
+        refused = not_a_name(name, self._now())
         if refused is not None:
             return succeed(Answer(refused.found, (), refused.until, refused.why))
         return self._exchangers.look_up(name)
@@ -64,7 +65,7 @@ class ThreadedResolver:
     def addresses(self, host: str) -> Deferred[Answer[str]]:
         """The addresses of a host, from the DNS or else /etc/hosts. An address is its own."""
         name = normal(host)
-        known = without_asking(name, self._clock.seconds())
+        known = without_asking(name, self._now())
         if known is not None:
             return succeed(known)
         return self._addresses.look_up(name).addCallback(self._or_hosts, name)
@@ -88,7 +89,7 @@ class ThreadedResolver:
             self._in_thread(lambda: self._servers.addresses(host, 4)),
             self._in_thread(lambda: self._servers.addresses(host, 6)),
         ]
-        return gatherResults(families).addCallback(lambda answers: merge(answers, self._clock.seconds()))
+        return gatherResults(families).addCallback(lambda answers: merge(answers, self._now()))
 
     def _or_hosts(self, answer: Answer[str], host: str) -> Answer[str]:
         # Outside the cache, so that an edited file counts at once.
@@ -97,7 +98,7 @@ class ThreadedResolver:
         addresses = self._hosts.addresses(host)
         if not addresses:
             return answer
-        return Answer(Found.RECORDS, addresses, self._clock.seconds() + HALF_LASTS)
+        return Answer(Found.RECORDS, addresses, self._now() + HALF_LASTS)
 
     def _in_thread(self, question: Callable[[], Answer[Record]]) -> Deferred[Answer[Record]]:
         return self._threads.run(question).addErrback(self._no_answer)
@@ -106,4 +107,4 @@ class ThreadedResolver:
         if failure.check(Busy):
             return Answer(Found.FAILED, why="the relay is stopping")
         self._log.failure("look-up failed", failure)  # a bug
-        return Answer(Found.FAILED, until=self._clock.seconds(), why="look-up failed")
+        return Answer(Found.FAILED, until=self._now(), why="look-up failed")

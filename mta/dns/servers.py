@@ -58,7 +58,7 @@ class Servers:
 
     nameservers: "192.0.2.53", "192.0.2.53:5353", "2001:db8::53" or "[2001:db8::53]:5353" each; a `ValueError` says
     which one is not. timeout: seconds for the whole of a question, all servers and repetitions included.
-    now: the time, in seconds since 1970. want_authentic: ask for the AD bit (RFC 6840 5.7).
+    now: the time, in seconds of any beginning. want_authentic: ask for the AD bit (RFC 6840 5.7).
     """
 
     def __init__(

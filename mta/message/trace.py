@@ -24,6 +24,7 @@ def address_literal(address: str) -> str:
     """An IP address as a literal of RFC 5321 4.1.3; "" for a Unix socket's, and for one that is not known."""
     if not address or address == "unknown":
         return ""
+    address = address.partition("%")[0]  # the zone of a link-local one means something on this machine alone
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 

@@ -40,7 +40,7 @@ class Exchanger(NamedTuple):
 class Answer(NamedTuple, Generic[Record]):
     """An answer of the DNS: `Answer[Exchanger]` for MX, `Answer[str]` for addresses, A and AAAA together.
 
-    until: how long it may be believed, in seconds since 1970. why: a failure in words, for replies and timelines.
+    until: how long it may be believed, by the resolver's clock. why: a failure in words, for replies and timelines.
     authentic: whoever was asked says that it has validated the answer by DNSSEC (AD), where that was asked for.
     """
 

@@ -25,7 +25,7 @@ class Errand:
     """One message for one hop.
 
     pending: indices of the recipients who may still be tried elsewhere. tried: the hosts that had their chance.
-    until: when it must have ended, in seconds since 1970.
+    until: when it must have ended, as `passing` has the time.
     """
 
     def __init__(self, hop: Hop, envelope: Envelope, content: IContent, fitter: Fitter, now: float) -> None:

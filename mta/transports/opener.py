@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from mta.logins import ILogins
 from mta.net.channel import channel_of
 from mta.net.client_tls import ClientTls
+from mta.net.poller import passing
 from mta.net.resumption import SessionCache
 from mta.policy.account import PLUS
 from mta.policy.routing import Hop
@@ -58,7 +59,7 @@ class Opener:
         self._resumable = SessionCache(clock.seconds)
 
     async def open(self, place: Place, hop: Hop, lmtp: bool, until: float) -> Opened:
-        """A session with the server at a place. until: the latest end, in seconds since 1970.
+        """A session with the server at a place. until: the latest end, as `passing` has the time.
 
         Where TLS is offered, is not needed and cannot be had, a second session goes in the clear.
         """
@@ -127,12 +128,12 @@ class BrokenTls:
     """Hosts at which TLS failed, and why: a bounded number of them, for a while."""
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+        self._now = passing(clock)
         self._hosts: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def remember(self, host: str, why: str) -> None:
         """TLS has failed there just now."""
-        self._hosts[host] = self._clock.seconds() + REMEMBERED_SECONDS, why
+        self._hosts[host] = self._now() + REMEMBERED_SECONDS, why
         self._hosts.move_to_end(host)
         if len(self._hosts) > REMEMBERED_HOSTS:
             self._hosts.popitem(last=False)
@@ -140,7 +141,7 @@ class BrokenTls:
     def why(self, host: str) -> str:
         """Why it failed there; "" where nothing is known against it, or not any more."""
         until, why = self._hosts.get(host, (0.0, ""))
-        if why and until <= self._clock.seconds():
+        if why and until <= self._now():
             del self._hosts[host]
             return ""
         return why

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from mta.net.poller import passing
 from mta.smtp.client import LEAVE, NOTHING
 from mta.transports.session import Session
 
@@ -30,6 +31,7 @@ class Pool:
 
     def __init__(self, clock: IReactorTime, limits: PoolLimits = USUAL_LIMITS) -> None:
         self._clock = clock
+        self._now = passing(clock)
         self._limits = limits
         self._open: dict[Session, None] = {}  # in the order in which they were opened, as a set is not
         self._by_destination: dict[str, list[Session]] = {}
@@ -59,7 +61,7 @@ class Pool:
         while resting:
             session = resting[-1]
             self._remove(session)
-            if session.is_idle and self._clock.seconds() - session.opened < self._limits.age:
+            if session.is_idle and self._now() - session.opened < self._limits.age:
                 return session
             session.leave()
         return None
@@ -75,7 +77,7 @@ class Pool:
             self._stopping
             or session.next is LEAVE
             or session.messages >= limits.messages
-            or self._clock.seconds() - session.opened >= limits.age
+            or self._now() - session.opened >= limits.age
             or session.opened < self._renewed
         ):
             session.leave()
@@ -114,7 +116,7 @@ class Pool:
 
     def renew(self) -> None:
         """What comes is to have sessions of its own: those that are open now carry what they carry, and no more."""
-        self._renewed = self._clock.seconds()
+        self._renewed = self._now()
         self._take_leave()
 
     def _take_leave(self) -> None:

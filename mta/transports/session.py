@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.net.client_tls import ClientHandshake, why_lost
+from mta.net.poller import passing
 from mta.smtp import limits
 from mta.smtp.answers import AnswerReader, Secrets
 from mta.smtp.asking import Peer
@@ -51,10 +52,10 @@ class Session(Protocol):
     ends the session while a dialogue is held (the peer hangs up or says 421, is silent for too long, replies what is
     no reply or what nobody asked for) is the dialogue's to deal with; while none is held, nobody minds.
 
-    host: whom we are connected to, as outcomes name it. closed: called once, when the connection is gone or could not
-    be made. For whoever uses the session: opened: when, in seconds since 1970. peer: who the server says that it is.
-    next: what the session is good for after the last message. messages: how many were tried over it. tls: what it is
-    encrypted with, "" in the clear. notes: what is to be told of every message that goes over it.
+    host: whom we are connected to, as outcomes name it. closed: called once, when the connection is gone or could
+    not be made. For whoever uses the session: opened: when, as `passing` has the time. peer: who the server says
+    that it is. next: what the session is good for after the last message. messages: how many were tried over it.
+    tls: what it is encrypted with, "" in the clear. notes: what is to be told of every message that goes over it.
     """
 
     def __init__(
@@ -66,7 +67,8 @@ class Session(Protocol):
     ) -> None:
         """handshake: for dialogues with a step for it."""
         self.host = host
-        self.opened = clock.seconds()
+        self._now = passing(clock)
+        self.opened = self._now()
         self.peer = Peer("", {})
         self.next = Next.MAIL
         self.messages = 0
@@ -94,7 +96,7 @@ class Session(Protocol):
     def hold(self, dialogue: Dialogue[T], until: float = inf) -> Deferred[T]:
         """Hold a dialogue; fires with what it returns. One at a time.
 
-        until: the latest end, in seconds since 1970; then it is as if the peer had been silent for too long. The
+        until: the latest end, as `passing` has the time; then it is as if the peer had been silent for too long. The
         Deferred fails only where the dialogue itself is wrong.
         """
         done = Deferred[T]()
@@ -112,7 +114,7 @@ class Session(Protocol):
     def leave(self) -> None:
         """Say QUIT, wait a little for the reply, close. For a session at rest; others are left alone."""
         if self.is_idle:
-            self.hold(bye(), self._clock.seconds() + limits.CLIENT_QUIT).addCallback(self._close)
+            self.hold(bye(), self._now() + limits.CLIENT_QUIT).addCallback(self._close)
 
     def cut(self) -> None:
         """Close at once, whatever is on its way."""
@@ -335,7 +337,7 @@ class Session(Protocol):
 
     def _allow(self, seconds: float) -> None:
         """What is waited for must come within this time. The timer is seldom moved: it looks again when it fires."""
-        now = self._clock.seconds()
+        now = self._now()
         self._deadline = min(now + seconds, self._until)
         if self._timer is None:
             self._timer = self._clock.callLater(max(self._deadline - now, 0), self._look_again)
@@ -347,7 +349,7 @@ class Session(Protocol):
 
     def _look_again(self) -> None:
         self._timer = None
-        left = self._deadline - self._clock.seconds()
+        left = self._deadline - self._now()
         if left == inf:
             return
         if left > 0:

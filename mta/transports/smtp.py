@@ -7,6 +7,7 @@ from zope.interface import implementer
 from mta.interfaces import IContent, ITransport
 from mta.message.envelope import Envelope
 from mta.message.outcome import Carried
+from mta.net.poller import passing
 from mta.policy.routing import Hop
 from mta.smtp.asking import Mail, Peer
 from mta.smtp.client import Delivery, Ending, How, Stage, deliver
@@ -30,6 +31,7 @@ class SmtpTransport:
 
     def __init__(self, clock: IReactorTime, finder: Finder, opener: Opener, pool: Pool, fitter: Fitter) -> None:
         self._clock = clock
+        self._now = passing(clock)
         self._finder = finder
         self._opener = opener
         self._pool = pool
@@ -37,7 +39,7 @@ class SmtpTransport:
 
     def carry(self, hop: Hop, envelope: Envelope, content: IContent) -> Deferred[Carried]:
         """Carry it; see `ITransport`. Takes an hour at the longest, and more only for very large content."""
-        now = self._clock.seconds()
+        now = self._now()
         errand = Errand(hop, envelope, content, self._fitter, now)
         session = self._pool.take(hop.destination)
         if session is None:
@@ -69,17 +71,17 @@ class SmtpTransport:
         return errand.carried(search.failure, search.incomplete)
 
     def _goes_on(self, errand: Errand) -> bool:
-        return bool(errand.pending) and not self._pool.is_cut and self._clock.seconds() < errand.until
+        return bool(errand.pending) and not self._pool.is_cut and self._now() < errand.until
 
     async def _try(self, place: Place, hop: Hop, errand: Errand) -> None:
         """One place, over a new session."""
-        began = self._clock.seconds()
+        began = self._now()
         session, answer = await self._opener.open(place, hop, self.lmtp, errand.until)
         if isinstance(answer, Peer):
             session.peer = answer
             await self._use(session, hop, errand, began)
             return
-        seconds = self._clock.seconds() - began
+        seconds = self._now() - began
         if isinstance(answer, HeldBack):
             errand.hold(session, answer.reply, seconds)
         else:
@@ -120,7 +122,7 @@ class SmtpTransport:
             # The server had closed it meanwhile, as it may: that says nothing about it or the message.
             session.cut()
             return
-        errand.settle(session, endings, self._clock.seconds() - began)
+        errand.settle(session, endings, self._now() - began)
         self._pool.keep(hop.destination, session)
 
 

@@ -26,6 +26,11 @@ def test_other_recipients_are_not_told() -> None:
     assert b"from [IPv6:::1] ([IPv6:::1])" in field
 
 
+def test_the_zone_of_a_link_local_address_is_ours_alone() -> None:
+    field = received_field("h", Client("fe80::5%lan0", "nas", "ESMTP"), 1, "", AT)
+    assert field.startswith(b"Received: from nas ([IPv6:fe80::5])\r\n"), "RFC 4007 11.2, RFC 5321 4.1.3"
+
+
 @pytest.mark.parametrize("helo", ["", "a b", "x\r\nX-Injected: y", "(comment", "é", "a" * 300])
 def test_what_is_no_name_is_not_repeated(helo: str) -> None:
     field = received_field("h", Client("192.0.2.1", helo, "SMTP"), 1, "", AT)

@@ -466,3 +466,46 @@ def test_a_client_has_his_time_whatever_becomes_of_the_clock(step: int) -> None:
         """
     )
     assert said == "overdue 1\n"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_server_and_what_the_dns_said_have_theirs_too(step: int) -> None:
+    said = run(
+        f"""
+        import time
+        from twisted.internet.defer import succeed
+        from twisted.internet.testing import StringTransport
+        from mta.dns.cache import Cache
+        from mta.net import poller
+        from mta.policy.exchangers import Answer, Found
+        from mta.smtp.opening import open_up
+        from mta.transports.session import Session
+        reactor = poller.the_reactor()
+        ahead = 0
+        poller.time = lambda: time.time() + ahead
+        begun = time.monotonic()
+
+        def set_clock():
+            global ahead
+            ahead = {step}
+
+        def ask(name):
+            print("asked", round((time.monotonic() - begun) / 0.4))
+            return succeed(Answer(Found.RECORDS, ("mx.test",), poller.passing(reactor)() + 0.4))
+
+        cache = Cache(reactor, ask)
+        for seconds in (0, 0.25, 0.8):
+            reactor.callLater(seconds, cache.look_up, "a.test")
+        transport = StringTransport()
+        transport.registerProducer = lambda *_: None
+        session = Session(reactor, "mx.test", lambda session: None)
+        session.makeConnection(transport)
+        answer = session.hold(open_up("mail.test"), poller.passing(reactor)() + 0.4)
+        answer.addCallback(lambda said: print(said.reply.text, round((time.monotonic() - begun) / 0.4)))
+        reactor.callLater(0.1, set_clock)
+        reactor.callLater(1.2, reactor.stop)
+        reactor.run()
+        """
+    )
+    assert said.splitlines() == ["asked 0", "timed out while waiting for the greeting 1", "asked 2"]
