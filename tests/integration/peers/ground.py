@@ -66,13 +66,22 @@ class Loopback:
         return f"{self._net}.{self._taken}"
 
 
+_given: set[tuple[str, int]] = set()
+
+
 def free_port(address: str) -> int:
-    """A TCP port of this address that nothing listens on, and that the same number of UDP is free for, too."""
+    """A TCP port of this address that nothing listens on, and that the same number of UDP is free for, too.
+
+    Never the same one again: whoever was given it may not listen there yet.
+    """
     while True:
         with socket.create_server((address, 0)) as listening:
             port: int = listening.getsockname()[1]
+            if (address, port) in _given:
+                continue
             with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
                 datagrams.bind((address, port))
+                _given.add((address, port))
                 return port
 
 
