@@ -14,12 +14,16 @@ from twisted.internet._newtls import ConnectionMixin
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.tcp import Connection
+from twisted.internet.tcp import Connection, Port, Server
 
-# What `Poller` and `sockets` take the place of. Where Twisted changes it, look whether ours has to change too.
+# What `Poller`, `connections` and `ports` take the place of. Where Twisted changes it, see whether ours has to.
 KNOWN = {
     EPollReactor.doPoll: "d092d95b6a721512",
     EPollReactor._doReadOrWrite: "5a966fa5eebd556b",
+    Connection.__init__: "e6d0aa14fc8f2fe5",
+    Connection.connectionLost: "6b19fe704087a9ab",
+    Server.__init__: "751d2bfda0e750b2",
+    Port.doRead: "f88207c6d5eabe4e",
     Connection.doRead: "3bf7dd85f12150c8",
     Connection._dataReceived: "72d93f920d437aea",
     ConnectionMixin.write: "c67146e4116b8982",
@@ -398,52 +402,61 @@ def test_what_waits_for_an_idle_moment_is_done_soon_in_a_busy_one() -> None:
     assert said == "soon True\n"
 
 
+def under_a_clock(step: int, program: str) -> str:
+    """A program with a reactor, and `set_clock`, which sets the clock of its machine by so many seconds."""
+    settable = f"""
+import time
+from mta.net import poller
+reactor = poller.the_reactor()
+ahead = 0
+poller.time = lambda: time.time() + ahead
+begun = time.monotonic()
+
+def set_clock():
+    global ahead
+    ahead = {step}
+"""
+    return run(settable + dedent(program))
+
+
+STEPS = pytest.mark.parametrize("step", [-86_400, 86_400])
+
+
 @pytest.mark.alone
-@pytest.mark.parametrize("step", [-86_400, 86_400])
+@STEPS
 def test_timers_are_set_with_the_clock(step: int) -> None:
     """Those that wait, and those that were made in this very turn; in their order, and none before its time."""
-    said = run(
-        f"""
-        import time
-        from mta.net import poller
-        reactor = poller.the_reactor()
-        ahead = 0
-        poller.time = lambda: time.time() + ahead
-        begun = time.monotonic()
-
+    said = under_a_clock(
+        step,
+        """
         def later(name, seconds):
             reactor.callLater(seconds, lambda: print(name, round((time.monotonic() - begun) / 0.3)))
 
-        def set_clock():
-            global ahead
+        def in_one_turn():
             later("made before", 0.6)
-            ahead = {step}
+            set_clock()
             later("made after", 0.6)
             reactor.callLater(0, lambda: print(round(reactor.seconds() - time.time())))
 
         later("last", 1.2)
         later("first", 0.3)
-        reactor.callLater(0.05, set_clock)
+        reactor.callLater(0.05, in_one_turn)
         reactor.callLater(1.5, reactor.stop)
         reactor.run()
         print(round((time.monotonic() - begun) / 0.3))
-        """
+        """,
     )
     assert said.splitlines() == [str(step), "first 1", "made before 2", "made after 2", "last 4", "5"]
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("step", [-86_400, 86_400])
+@STEPS
 def test_a_client_has_his_time_whatever_becomes_of_the_clock(step: int) -> None:
-    said = run(
-        f"""
-        import time
+    said = under_a_clock(
+        step,
+        """
         from mta.inbound import door
         from mta.maillog import MailLog
-        from mta.net import poller
-        reactor = poller.the_reactor()
-        ahead = 0
-        poller.time = lambda: time.time() + ahead
         door._SWEEP = 0.05
         doorkeeper = door.Doorkeeper(reactor, "mail.test", door.DoorLimits(9, 9), MailLog(print, reactor))
 
@@ -454,47 +467,35 @@ def test_a_client_has_his_time_whatever_becomes_of_the_clock(step: int) -> None:
                 print("overdue", round((time.monotonic() - begun) / 0.4))
                 reactor.stop()
 
-        def set_clock():
-            global ahead
-            ahead = {step}
-
         begun = time.monotonic()
         doorkeeper.entered(Idle())
         reactor.callLater(0.1, set_clock)
         reactor.callLater(1.2, reactor.stop)
         reactor.run()
-        """
+        """,
     )
     assert said == "overdue 1\n"
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("step", [-86_400, 86_400])
+@STEPS
 def test_a_server_and_what_the_dns_said_have_theirs_too(step: int) -> None:
-    said = run(
-        f"""
-        import time
+    said = under_a_clock(
+        step,
+        """
         from twisted.internet.defer import succeed
         from twisted.internet.testing import StringTransport
         from mta.dns.cache import Cache
-        from mta.net import poller
         from mta.policy.exchangers import Answer, Found
         from mta.smtp.opening import open_up
         from mta.transports.session import Session
-        reactor = poller.the_reactor()
-        ahead = 0
-        poller.time = lambda: time.time() + ahead
-        begun = time.monotonic()
-
-        def set_clock():
-            global ahead
-            ahead = {step}
 
         def ask(name):
             print("asked", round((time.monotonic() - begun) / 0.4))
             return succeed(Answer(Found.RECORDS, ("mx.test",), poller.passing(reactor)() + 0.4))
 
         cache = Cache(reactor, ask)
+        begun = time.monotonic()
         for seconds in (0, 0.25, 0.8):
             reactor.callLater(seconds, cache.look_up, "a.test")
         transport = StringTransport()
@@ -506,6 +507,6 @@ def test_a_server_and_what_the_dns_said_have_theirs_too(step: int) -> None:
         reactor.callLater(0.1, set_clock)
         reactor.callLater(1.2, reactor.stop)
         reactor.run()
-        """
+        """,
     )
     assert said.splitlines() == ["asked 0", "timed out while waiting for the greeting 1", "asked 2"]
