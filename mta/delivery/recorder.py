@@ -6,7 +6,7 @@ offered again until it is stored. How many wait is for the manager to bound.
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mta.delivery.trouble import report
@@ -25,6 +25,7 @@ class Recorder:
         self._recorded = recorded
         self._giving_up = False
         self._refused: list[Record] = []
+        self._again: IDelayedCall | None = None  # to offer those again
         self._pending = 0
 
     def count(self) -> int:
@@ -39,6 +40,9 @@ class Recorder:
     def give_up(self) -> None:
         """What cannot be stored now is lost, and its delivery will be tried again."""
         self._giving_up = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         refused, self._refused = self._refused, []
         for record in refused:
             self._end(False, record)
@@ -59,10 +63,11 @@ class Recorder:
             self._end(False, record)
             return
         if not self._refused:
-            self._reactor.callLater(AGAIN, self._offer_again)
+            self._again = self._reactor.callLater(AGAIN, self._offer_again)
         self._refused.append(record)
 
     def _offer_again(self) -> None:
+        self._again = None
         refused, self._refused = self._refused, []
         for record in refused:
             self._offer(record)

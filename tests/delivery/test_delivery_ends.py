@@ -263,6 +263,16 @@ def test_what_arrives_while_it_stops_is_put_back(house: House) -> None:
     assert house.messages == 1
 
 
+def test_a_result_that_cannot_be_stored_before_the_end_leaves_no_timer_behind(house: House) -> None:
+    house.spool.record = lambda record: fail(SpoolBroken("not now"))  # type: ignore[method-assign]
+    house.submit("x@up.test", eager=True)
+    house.run(1)
+    stopped = house.manager.stop(grace=10)
+    house.run(10.5)
+    assert stopped.called
+    assert [call for call in house.clock.getDelayedCalls() if "Recorder" in str(call)] == []
+
+
 def test_stopping_with_nothing_to_do_is_done_at_once(house: House) -> None:
     house.run(1)
     stopped = house.manager.stop(grace=10)

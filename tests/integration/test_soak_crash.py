@@ -232,13 +232,23 @@ def balance(books: Books, executioner: Executioner, relay: Relay, dropped: int, 
     assert wrong == []
     assert books.strange == []
     assert books.refused == []
-    assert unexplained == []
+    assert unexplained == [], [circumstances(relay, books, one, executioner.at) for one in unexplained]
     assert untold == [], "a copy that the relay does not know of"
 
 
 def is_near(at: float, kills: list[float]) -> bool:
     """May a reply of then have been interrupted by a kill?"""
     return any(-BEFORE <= at - kill <= AFTER for kill in kills)
+
+
+def circumstances(relay: Relay, books: Books, recipient: str, kills: list[float]) -> str:
+    """When the copies came, and how long after the kill before and before the kill after; and the message's story."""
+    arrivals = [
+        (f"{at:.3f}", is_interrupted, [f"{at - kill:+.3f}" for kill in kills if abs(at - kill) < 10])
+        for at, is_interrupted in books.arrived[recipient]
+    ]
+    queue_id = books.accepted.get(mark_in(recipient))
+    return f"{recipient}: {arrivals}; {relay.story_of(queue_id)['events'] if queue_id else 'never had a 250'}"
 
 
 def events_of(relay: Relay, books: Books, recipient: str) -> set[str]:
