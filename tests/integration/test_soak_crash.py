@@ -30,7 +30,9 @@ CLIENTS = 10
 DOMAINS = 8
 DOOMED = 0.05  # of the recipients
 RETRY = ["1s", "2s", "3s"]
-BEFORE, AFTER = 0.5, 1.0  # seconds around a kill in which a reply may have been said that was not recorded
+SLOWEST = 0.5  # seconds that a next hop takes over an answer, at most
+# Seconds around a kill in which content may have come whose reply was not recorded, or not even said yet.
+BEFORE, AFTER = SLOWEST + 0.5, 1.0
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Moods:
         return usual
 
     def delay(self, event: str) -> float:
-        return self.chance.uniform(0.05, 0.5) if self.chance.random() < self.slow else 0.0
+        return self.chance.uniform(0.05, SLOWEST) if self.chance.random() < self.slow else 0.0
 
 
 class Ledger(list[Transaction]):
