@@ -119,7 +119,7 @@ class Due(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """What opening a spool found. unknown: deliveries that were being tried when the last holder died.
+    """What opening a spool found. unknown: deliveries that were claimed when the last holder died.
 
     unwise: sentences about who could change what is in it. pauses: of destinations that failed when last tried, in
     the order in which they end. newest: what the clock said when something was last written; 0 where it cannot be told.

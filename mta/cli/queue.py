@@ -62,7 +62,8 @@ def queue(
 ) -> None:
     """List what is in the queue, the oldest first, and the totals of all of it.
 
-    A recipient is ready (due now), active (being tried), deferred (waiting for the next try) or held.
+    A recipient is ready (due now), active (taken up for delivery), deferred (waiting for the next try) or
+    held.
     """
     selection = Selection(to=to, sender=sender)
     if every is not None:

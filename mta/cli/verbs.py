@@ -1,6 +1,7 @@
 """Verbs: `mta retry`, `hold`, `release`, `bounce` and `drop`, what an operator can do to mail in the queue.
 
-On a message that is being tried they take effect when the try has ended, and what was delivered stays delivered.
+On a message that is being tried they take effect when the try has ended, and what was delivered stays delivered; on
+one that is claimed and waits in the relay's memory for its turn, within a second. The queue tells no difference.
 """
 
 import sys
@@ -23,9 +24,9 @@ _LONGEST_ANSWER: Final = 80  # characters
 
 
 class Meant(NamedTuple):
-    """What of the queue a command line means. active: recipients who are being tried. missing: ids that are not there.
+    """What of the queue a command line means. active: recipients who were taken up for delivery.
 
-    more: there is more of it than was counted.
+    missing: ids that are not there. more: there is more of it than was counted.
     """
 
     messages: int
@@ -170,7 +171,10 @@ def _report(done: str, recipients: int, meant: Meant, otherwise: str = "it has l
     else:
         raise NotDone(f"nothing was {done}: {otherwise}")
     if meant.active:
-        click.echo(f"{count(meant.active, 'recipient')} being tried now: it takes effect when the try has ended")
+        click.echo(
+            f"{count(meant.active, 'recipient')} taken up for delivery: it takes effect when the try has ended, "
+            "within a second if that has not begun"
+        )
     _report_missing(meant.missing)
 
 

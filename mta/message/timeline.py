@@ -27,7 +27,7 @@ class Event(NamedTuple):
     dropped      recipients, by
     notice       about (failed, delayed, …), id (queue id of the notice) or why there is none
     held, released, retried    recipients, by or why
-    unknown      recipients: "last result unknown": it was being tried when the relay was killed
+    unknown      recipients: "last result unknown": no final reply was recorded of a try, if there was one
     ended        nothing is left to do
     """
 

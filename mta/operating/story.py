@@ -122,7 +122,7 @@ def _by_somebody(event: Event) -> str:
 
 
 def _unknown(event: Event) -> str:
-    return f"last result unknown for {_whom(event.detail)}: the try was cut off before its final reply was recorded"
+    return f"last result unknown for {_whom(event.detail)}: it was taken up for delivery, and no final reply recorded"
 
 
 def _ended(_: Event) -> str:

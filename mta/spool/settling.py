@@ -37,7 +37,7 @@ PAUSE = """
 
 
 class Active(NamedTuple):
-    """A delivery that is being tried, as its row has it."""
+    """A delivery that is claimed, as its row has it."""
 
     id: int
     message: int
@@ -101,9 +101,10 @@ def release_all(store: Store) -> None:
 
 
 def recover(store: Store) -> int:
-    """Take up what was being tried when its holder died: due now, its last result unknown. How many deliveries.
+    """Take up what was claimed when its holder died: due now, its last result unknown. How many deliveries.
 
-    What was due later had been claimed for its deadline, and stays so: its sender may hold it back (RFC 4865).
+    Whether a try had begun is written nowhere: that would be one more write for each message. What was due later had
+    been claimed for its deadline, and stays so: its sender may hold it back (RFC 4865).
     """
     now = store.now()
     rows = [Active(*row) for row in store.rows(ACTIVE)]

@@ -96,7 +96,10 @@ def routes(ask: Asking) -> list[Route]:
         return as_json(await ask(lambda operator: operator.configuration()))
 
     change = "Try at once, hold, release, return to the sender, or remove."
-    during = "What is being tried has it when the try has ended, and what was delivered stays delivered."
+    during = (
+        "What is taken up for delivery has it when the try has ended, within a second if that has not begun, and what "
+        "was delivered stays delivered."
+    )
     return [
         row("GET", "/queue", queue, Operation("queue", "What is in the queue, the oldest first, with the totals.",
             QUEUE, query=(TO, SENDER, STATE, LIMIT))),

@@ -102,7 +102,7 @@ def _of_work(work: Work) -> Iterator[Metric]:
     )
     yield _counter(
         "mta_unknown_results",
-        "Deliveries that were being tried when a process ended: taken over, their last result is not known.",
+        "Deliveries that a process had taken up when it ended: taken over, their last result is not known.",
         cells[measures.UNKNOWN],
     )
     yield _labelled(

@@ -75,7 +75,11 @@ CHANGE: Final = {
 CHANGED: Final = a(
     {
         "recipients": {**_COUNT, "description": "to whose mail it was done"},
-        "active": {**_COUNT, "description": "of whom a try is under way: it is done when that has ended"},
+        "active": {
+            **_COUNT,
+            "description": "of whom were taken up for delivery: it is done when the try has ended, "
+            "within a second if that has not begun",
+        },
         "missing": {**many(QUEUE_ID), "description": "ids that are not in the queue"},
     }
 )
@@ -133,7 +137,7 @@ SUBMITTED: Final = a(
 DESTINATION: Final = a(
     {
         "name": _TEXT,
-        "deliveries": {**_COUNT, "description": "that wait, are being tried or are held"},
+        "deliveries": {**_COUNT, "description": "that wait, are taken up for delivery or are held"},
         "held": _COUNT,
         "active": _COUNT,
         "next_due": _MAYBE_TIME,

@@ -72,7 +72,8 @@ class IOperator(Interface):
 
     def change(verb: str, chosen: Chosen) -> dict[str, Any]:
         """Do one of `VERBS` to mail in the queue: {"recipients": how many it was done to, "active": how many of them
-        are being tried, so that it is granted when the try has ended, "missing": [ids that are not in the queue]}."""
+        were taken up for delivery, so that it is granted when a try that is under way has ended, or within a second,
+        "missing": [ids that are not in the queue]}."""
 
     def destinations(limit: int) -> list[dict[str, Any]]:
         """Destinations that mail waits for, that are paused, or that failed when they were last tried."""

@@ -103,11 +103,15 @@ def test_a_bounce_whose_content_cannot_be_read_quotes_no_header(ground: Ground) 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_on_what_is_being_tried_it_waits_for_the_end_of_the_try(ground: Ground, verb: str) -> None:
+    """That a try is under way is not said: for all that the queue knows it may wait in memory for its turn."""
     queue_id = ground.add("bob@there.test")
     worker = ground.hold()
     ground.claim(queue_id)
     said = ground.mta(verb, queue_id, *(["--yes"] if verb in ("bounce", "drop") else [])).stdout
-    assert said.splitlines()[1:] == ["1 recipient being tried now: it takes effect when the try has ended"]
+    assert said.splitlines()[1:] == [
+        "1 recipient taken up for delivery: it takes effect when the try has ended, "
+        "within a second if that has not begun"
+    ]
     assert recipients(ground) == {"bob@there.test": "active"}
     [(wish,)] = ground.rows("SELECT wish FROM delivery")
     assert wish == ("" if verb == "release" else verb)

@@ -35,6 +35,7 @@ _ASKED: Final = {
         "Yes, drop",
     ),
 }
+_DURING: Final = "it is granted when the try has ended, within a second if that has not begun"
 _MOST: Final = 1_000_000_000
 
 
@@ -109,7 +110,7 @@ def said_by(fields: Fields) -> Said | None:
             "retry": "What is held has to be released.",
         }
         return Said("failed", f"Nothing was {DONE[verb]}. {'' if gone else reasons.get(verb, '')}{gone}".strip())
-    wait = f" {_many(active, 'recipient')} being tried now: it is granted when the try has ended." if active else ""
+    wait = f" {_many(active, 'recipient')} taken up for delivery: {_DURING}." if active else ""
     return Said("done", f"{_many(recipients, 'recipient')} {DONE[verb]}.{wait}{gone}")
 
 
