@@ -15,6 +15,7 @@ from mta.config.reading import read_token
 from mta.maillog import Log
 from mta.net import sockets
 from mta.net.handover import HandedOver
+from mta.net.poller import passing
 from mta.net.threads import PooledThreads
 from mta.operating.advising import Adviser
 from mta.operating.operator import Operator
@@ -64,7 +65,7 @@ class Admin(Service):
             raise CannotStart(f"{config.admin.token_file} {error} (admin.token_file)") from error
         self._threads = PooledThreads(reactor, "operator", AT_ONCE, LINE)
         self._running, self._seen = running, seen
-        self._admission = Admission(token, reactor.seconds, self._wait)
+        self._admission = Admission(token, passing(reactor), self._wait)
         self._rates = rates = Rates(lambda: running.work().cells, reactor.seconds)
 
         def look() -> None:

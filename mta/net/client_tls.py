@@ -129,7 +129,7 @@ class ClientHandshake:
         connection = connection_of(transport)
         session = connection.get_session() if connection is not None else None
         if session is not None and self._shelf is not None:
-            self._shelf.keep(session, self._resumed.until if self._resumed is not None else self._expires)
+            self._shelf.keep(session, self._expires, self._resumed)
 
     def forget_sessions(self) -> None:
         """Keep none of this server: the one that it was offered was of no use."""

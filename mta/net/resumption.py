@@ -8,9 +8,12 @@ looked at anew.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from math import inf
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL
+
+from mta.net.poller import passing
 
 LASTS = 3600.0  # seconds after the full handshake; what it led to by resuming included
 MOST_OF_ONE = 20  # sessions of one server: one for each of the connections that may be opened at once
@@ -18,10 +21,12 @@ MOST = 500  # sessions in all, of 6 KiB and more, with the server's certificates
 
 
 class Resumable(NamedTuple):
-    """A session. until: when it is over, in seconds since 1970."""
+    """A session. until: when its hour is over, as `passing` has the time. expires: when a certificate of its handshake
+    is, in seconds since 1970."""
 
     session: SSL.Session
     until: float
+    expires: float
 
 
 class SessionCache:
@@ -31,9 +36,10 @@ class SessionCache:
     from TLS 1.2, and keeps that.
     """
 
-    def __init__(self, seconds: Callable[[], float], most: int = MOST) -> None:
-        """seconds: the time, in seconds since 1970."""
-        self.seconds = seconds
+    def __init__(self, clock: Any, most: int = MOST) -> None:
+        """clock: the reactor."""
+        self.now = passing(clock)
+        self._seconds: Callable[[], float] = clock.seconds
         self._most = most
         self._kept: OrderedDict[object, list[Resumable]] = OrderedDict()  # by server, the one used last at the end
         self._count = 0
@@ -51,11 +57,11 @@ class SessionCache:
         kept = self._kept.get(server)
         if kept is None:
             return None
-        now = self.seconds()
+        now, today = self.now(), self._seconds()
         while kept:
             newest = kept.pop()
             self._count -= 1
-            if newest.until > now:
+            if newest.until > now and newest.expires > today:
                 break
         else:
             newest = None
@@ -97,10 +103,12 @@ class Shelf:
         """The newest session that is not over; nobody else gets it."""
         return self._cache.take(self._server)
 
-    def keep(self, session: SSL.Session, until: float | None = None) -> None:
-        """Keep a session. until: when it is over, in seconds since 1970, if that is earlier than usual."""
-        latest = self._cache.seconds() + LASTS
-        self._cache.keep(self._server, Resumable(session, latest if until is None else min(latest, until)))
+    def keep(self, session: SSL.Session, expires: float = inf, resumed: Resumable | None = None) -> None:
+        """Keep a session. expires: when a certificate of its handshake is over, in seconds since 1970. resumed: the one
+        that led to it, which it lasts no longer than."""
+        if resumed is None:
+            resumed = Resumable(session, self._cache.now() + LASTS, expires)
+        self._cache.keep(self._server, resumed._replace(session=session))
 
     def forget(self) -> None:
         """Keep none: the last one was of no use."""

@@ -56,7 +56,7 @@ class Opener:
         self._tls = tls or ClientTls()
         self._logins = logins
         self._broken = BrokenTls(clock)
-        self._resumable = SessionCache(clock.seconds)
+        self._resumable = SessionCache(clock)
 
     async def open(self, place: Place, hop: Hop, lmtp: bool, until: float) -> Opened:
         """A session with the server at a place. until: the latest end, as `passing` has the time.

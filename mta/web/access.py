@@ -74,7 +74,8 @@ def bearer(header: str) -> str | None:
 
 @dataclass(frozen=True)
 class Session:
-    """A browser that has shown the token. csrf: what its forms have to bring, which no other site can know."""
+    """A browser that has shown the token. csrf: what its forms have to bring, which no other site can know. until: when
+    it is over, as `Sessions` has the time."""
 
     csrf: str
     until: float
@@ -89,6 +90,7 @@ class Sessions:
     """Sessions in memory, found by a random number that only the browser has. They end with the process."""
 
     def __init__(self, now: Callable[[], float]) -> None:
+        """now: seconds that pass, from any beginning; so for all here."""
         self._now = now
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from login_ground import INSIDE_TLS, PASSWORD, Ground, Inline, alice, quick_hash, refusal
+from set_clock import SetClock
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -15,7 +16,6 @@ from mta.auth.judge import Judge
 from mta.auth.passwords import decoy, is_right, kept
 from mta.logins import Challenge, LoggedIn, LoginFrom
 from mta.maillog import MailLog
-from mta.net import poller
 from mta.policy.account import Account
 from mta.smtp import replies
 from mta.smtp.reply import Reply
@@ -63,18 +63,15 @@ def test_where_others_count_too_half_as_much_is_allowed() -> None:
 
 
 def test_a_clock_that_is_set_back_keeps_nobody_out_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    passed = [1000.0]
-    monkeypatch.setattr(poller, "monotonic", lambda: passed[0])
-    clock = poller.Poller.__new__(poller.Poller)  # as much of it as tells the time
-    clock._ahead = 0.0
+    clock = SetClock(monkeypatch, 1000.0)
     brakes = Guessing()
     judge = Judge(clock, Inline(), None, None, b"key", brakes)
     while fails(brakes, at(7).address, "alice", clock.seconds()) is not None:
         pass
     refused = Deferred.fromCoroutine(judge.admit(at(7), "alice"))
     assert refused.addErrback(lambda failure: failure.value.reply).result == replies.LOGIN_SLOWED
-    clock._ahead = -86_400.0
-    passed[0] += FORGOTTEN + 1
+    clock.set(-86_400.0)
+    clock.advance(FORGOTTEN + 1)
     assert Deferred.fromCoroutine(judge.admit(at(7), "alice")).result.delay == 0
 
 

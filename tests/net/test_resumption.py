@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import trustme
 from OpenSSL import SSL
+from set_clock import SetClock
 from tls_world import CA, keep
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -35,7 +36,7 @@ class Cache(SessionCache):
     def __init__(self, **options: int) -> None:
         self.clock = Clock()
         self.clock.rightNow = NOW
-        super().__init__(self.clock.seconds, **options)
+        super().__init__(self.clock, **options)
 
     def taken(self, server: str) -> Any:
         taken = self.take(server)
@@ -70,6 +71,35 @@ def test_it_lasts_an_hour_or_as_long_as_it_may() -> None:
     cache.clock.advance(LASTS)
     assert cache.taken("mx") is None
     assert len(cache) == 0
+
+
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+def test_it_lasts_an_hour_however_the_clock_is_set(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SetClock(monkeypatch, NOW)
+    cache = SessionCache(clock)
+    shelf = cache.shelf("mx")
+    shelf.keep(session("first"))
+    clock.set(step)
+    clock.advance(LASTS - 1)
+    first = shelf.take()
+    assert first is not None
+    shelf.keep(session("second"), resumed=first)
+    clock.advance(2)
+    assert shelf.take() is None
+
+
+def test_a_certificate_is_over_by_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a session which led to others by resuming, too."""
+    clock = SetClock(monkeypatch, NOW)
+    shelf = SessionCache(clock).shelf("mx")
+    shelf.keep(session("first"), expires=NOW + 86_400.0)
+    shelf.keep(session("second"), resumed=shelf.take())
+    clock.set(-3600.0)
+    again = shelf.take()
+    assert again is not None
+    shelf.keep(session("third"), resumed=again)
+    clock.set(2 * 86_400.0)
+    assert shelf.take() is None
 
 
 def test_it_is_forgotten_with_the_others_of_its_server() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from set_clock import SetClock
 from test_site import HEAD, Transport
 from twisted.internet.testing import MemoryReactorClock
 from web_ground import TOKEN, Running
@@ -13,6 +14,7 @@ from mta.admin.pages import Seen
 from mta.admin.service import Admin
 from mta.config.load import load
 from mta.net.threads import NoThreads
+from mta.web.access import COOKIE, FIRST_WAIT, FORGOTTEN, LASTS
 from mta.web.console.errands import Errand
 from mta.web.console.watch import Watch
 from mta.web.listening import HEARTBEAT
@@ -89,3 +91,30 @@ def test_what_is_being_found_out_goes_on_and_is_found(tmp_path: Path, monkeypatc
     for one in (adviser, admin._adviser):
         with pytest.raises(NotDone):
             one._go_on()
+
+
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+def test_sessions_and_guesses_last_as_long_however_the_clock_is_set(
+    step: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mta.admin.service.PooledThreads", lambda *_: NoThreads())
+    (tmp_path / "token").write_text(TOKEN)
+    file = tmp_path / "mta.yml"
+    file.write_text("spool: spool\nlisten: [{address: 127.0.0.1:0}]\nadmin: {listen: 127.0.0.1:0, token_file: token}\n")
+    clock = SetClock(monkeypatch, 1_800_000_000.0)
+    admin = Admin(load(file), clock, Relay(), lambda *_, **__: None, Seen(Watch(), lambda _: None, lambda: None))
+    admission, client = admin._admission, "192.0.2.7"
+    cookie = f"{COOKIE}={admission.sessions.begin(None)}"
+    admission._friends.add(client, None)
+    assert [admission._guessing.begin(client) for _ in range(2)] == [FIRST_WAIT, 2 * FIRST_WAIT]
+    clock.set(step)
+    clock.advance(FORGOTTEN - 1)
+    assert admission._guessing.begin(client) == 4 * FIRST_WAIT
+    clock.advance(FORGOTTEN + 1)
+    assert admission._guessing.begin(client) == FIRST_WAIT
+    clock.advance(LASTS - 2 * FORGOTTEN - 1)
+    assert admission.sessions.find(cookie, None) is not None
+    assert admission._friends.has(client, None)
+    clock.advance(2)
+    assert admission.sessions.find(cookie, None) is None
+    assert not admission._friends.has(client, None)
