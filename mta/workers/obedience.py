@@ -43,6 +43,8 @@ class Obedience:
             case "drop":
                 self._drop()
                 self._answer({"answer": number})
+            case "here":
+                self._answer({"answer": number})
             case "beat":
                 self._relay.spool.next_deadline().addBoth(lambda _: self._answer({"answer": number}))
 

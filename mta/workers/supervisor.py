@@ -33,6 +33,7 @@ from mta.workers.family import Family
 from mta.workers.hatch import Hatches
 from mta.workers.holding import Holding
 from mta.workers.orders import Orders
+from mta.workers.pulse import MOST, OFTEN, Pulse
 from mta.workers.worker import Worker
 
 PATIENCE: Final = GRACE + FAREWELL + 8.0  # seconds that workers have to stop before they are killed
@@ -82,6 +83,7 @@ class Supervisor(MultiService):
         self.call_off: Callable[[], None] = lambda: None  # a start anew, where one is on its way; see `Restarting`
         self._stopped: Deferred[None] | None = None
         self._heartbeat = Heartbeat(reactor, systemd, self._ask_all, self._status)
+        self._pulse = Pulse(reactor, self._answering, self._hung)
         self.reloading = Reloading(
             partial(deferToThreadPool, reactor, reactor.getThreadPool()),
             self._log.event,
@@ -125,6 +127,7 @@ class Supervisor(MultiService):
             self._log.event("alarm", why=why)
         super().startService()
         self._heartbeat.start()
+        self._pulse.start()
 
     @property
     def config(self) -> Config:
@@ -170,6 +173,7 @@ class Supervisor(MultiService):
     async def _stop(self) -> None:
         self._is_ending = True
         self._heartbeat.stop()
+        self._pulse.stop()
         self._let_go()  # first, or clients would be let in to where nobody accepts them any more
         for call in self._restarts.values():
             call.cancel()
@@ -263,6 +267,15 @@ class Supervisor(MultiService):
     def _ask_all(self) -> "Deferred[Any]":
         """Whether all who are at work can store."""
         return gatherResults([one.ask({"do": "beat"}) for one in self._workers.values() if one.is_ready])
+
+    def _answering(self) -> list[Worker]:
+        """Those who should answer at once; to make another configuration ready may take a while."""
+        return [] if self._is_changing else [one for one in self._workers.values() if one.is_ready]
+
+    def _hung(self, worker: Worker) -> None:
+        self._log.event("alarm", why=f"{worker} has not answered for {MOST * OFTEN:g} s, and is killed")
+        if self._family is not None:
+            self._family.kill(worker)
 
     def _status(self) -> str:
         return f"{sum(one.is_ready for one in self._workers.values())} of {self._number} workers are at work"

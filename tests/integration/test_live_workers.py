@@ -14,6 +14,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,13 @@ from mta.message.envelope import WORKERS, parse_queue_id
 CONTENT = b"Subject: hello\r\n\r\nbody\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"".join(b"%08d: all of this is one content\r\n" % n for n in range(10_000))
 ENDED = (0, -signal.SIGTERM)
+QUICK = """
+import runpy, sys
+from mta.workers import pulse
+pulse.OFTEN = 0.5
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def worker_of(queue_id: str) -> int:
@@ -158,6 +166,30 @@ def test_a_worker_that_is_killed_is_back_at_once_with_all_that_it_had(
     hop.wait_for(bob, len(all_ids(taken)))
     relay.wait_until_empty()
     assert len(hop.messages_for(bob)) == len(all_ids(taken))
+
+
+def test_a_worker_that_hangs_is_killed_and_is_back_with_all_that_it_had(
+    make_relay: StartRelay, paused: tuple[Sink, str], sinks: Sinks
+) -> None:
+    """Clients whom the kernel has given to it wait for no longer than that."""
+    relay = make_relay(workers=2, before=[sys.executable, "-c", QUICK])
+    relay.start()
+    hop, bob = paused
+    taken = submit_to_each(relay, bob, 2)
+    before = relay.workers()
+    os.kill(before[1], signal.SIGSTOP)
+    talks = [Talk(relay.address, relay.port) for _ in range(20)]
+    assert [talk.reply()[:3] for talk in talks] == ["220"] * 20
+    for talk in talks:
+        talk.close()
+    after = wait_until_back(relay, 1, before[1])
+    assert relay.workers() == {0: before[0], 1: after}
+    assert re.search(rf'alarm why="worker 1 \(process {before[1]}\) has not answered for ', relay.output)
+    sinks.resume(hop)
+    hop.wait_for(bob, len(all_ids(taken)))
+    relay.wait_until_empty()
+    assert len(hop.messages_for(bob)) == len(all_ids(taken))
+    assert relay.output.count("is killed") == 1
 
 
 def test_a_worker_that_ends_at_once_again_and_again_is_given_time(start_relay: StartRelay) -> None:
