@@ -27,15 +27,16 @@ class Destination:
 
     running: deliveries under way, reservations included. reserved: these. ready: claimed, waiting for their turn.
     promised: reservations of those that will wait so. claiming: the spool has been asked for more. has_claimed: it has
-    been asked since this was last at rest, or sent something new. more: it may have more that is due. line: where it
-    stands for the next free place, if it does. unrecorded: changes on their way into the spool. answers: it did when it
-    was last tried. estranged: deliveries under way that began when it had not. refusal: what was said when it last
-    failed as a whole. known: a try has told how it is, or the spool. paused_look: the number of the last look into the
-    spool before it was paused (see `Lookout`).
+    been asked since this was last at rest, or sent something new. brought: a look into the spool has put an end to its
+    rest. more: it may have more that is due. line: where it stands for the next free place, if it does. unrecorded:
+    changes on their way into the spool. answers: it did when it was last tried. estranged: deliveries under way that
+    began when it had not. refusal: what was said when it last failed as a whole. known: a try has told how it is, or
+    the spool. paused_look: the number of the last look into the spool before it was paused (see `Lookout`).
     """
 
     __slots__ = (
         "answers",
+        "brought",
         "claiming",
         "estranged",
         "has_claimed",
@@ -65,6 +66,7 @@ class Destination:
         self.promised = 0
         self.claiming = False
         self.has_claimed = False
+        self.brought = False
         self.more = False
         self.line: deque[Destination] | None = None
         self.refusal: Outcome | None = None
@@ -212,6 +214,16 @@ class Destinations:
         """Is it worth a look into the spool to fill it?"""
         return self.room >= self._most // 2
 
+    @property
+    def room_for_due(self) -> int:
+        """How many more a look into the spool may bring. Where there is little room, they may be half as many as there
+        is room for, or as there are others: new mail takes room as soon as it is made, and would have it all for ever.
+        """
+        if self.has_much_room:
+            return self.room
+        brought = sum(one.brought and one.has_claimed for one in self._active.values())
+        return max(self.room, max(self._most, len(self._active) - brought) // 2 - brought)
+
     def known(self, now: float) -> frozenset[str]:
         """Those of which a look into the spool could tell nothing new: it has more for them, or they are asking it.
 
@@ -268,7 +280,7 @@ class Destinations:
         """
         if not one.is_idle or self._active.pop(one.name, None) is None:
             return False
-        one.more = one.has_claimed = False
+        one.more = one.has_claimed = one.brought = False
         if one.window != self._fresh:
             shelf = self._failing if one.window.failures else self._resting
             shelf[one.name] = one

@@ -2,7 +2,8 @@
 
 A look is one question to the spool. The next one is asked when the earliest delivery that it told of is due; after a
 second where it could not tell (it found something, or left out those of which that is known); and a moment after room
-was made, where there was more than memory has room for.
+was made, where there was more than memory has room for. However much room new mail takes, there is some for what a look
+finds (`room_for_due`).
 """
 
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class Lookout:
         if self._stopped:
             return
         now = self._reactor.seconds()
-        room = self._destinations.room
+        room = self._destinations.room_for_due
         if self._asking:
             self.expect(now + UNSURE)
         elif room <= 0:

@@ -232,6 +232,7 @@ class Manager:
 
     def _found(self, due: Due) -> None:
         one = self._destinations.wake(due.destination)
+        one.brought = one.brought or one.is_idle
         self._destinations.learn(one, due.failures, due.paused_until)
         if one.is_paused(self._clock.seconds()) and not one.unrecorded and one.paused_look < self._lookout.looks:
             # The spool knew of the pause when it was asked, and knows of it no more: an operator has ended it, or

@@ -22,7 +22,8 @@ class Bounds:
     """What may be in memory at once.
 
     deliveries: under way. strangers: of these, to destinations that have not answered. destinations: with something
-    in flight. octets: of content under way. aside: of content that waits to be. unrecorded: deliveries under way, and
+    in flight, before what is stored for others is left in the spool; half as many more may be those that a look there
+    has found. octets: of content under way. aside: of content that waits to be. unrecorded: deliveries under way, and
     results of others on their way into the spool. remembered: destinations at rest. large: content of more octets than
     this is read from a file as it goes, so it does not count for more.
     """
