@@ -45,7 +45,8 @@ class Place:
     sockets to take over, by the number of the listener in the configuration; others are to be made. tally: counts
     connections with the others. key: a secret that all of them have; None for one of our own. holder: the process that
     an operator should know of as the one that has the spool; None for this one. measures: the row that it counts in;
-    None for one of its own. pass_on: has another of the processes serve a client of a listener, where that is idler.
+    None for one of its own. pass_on: has another of the processes serve a client of a listener, where that is idler, or
+    where we have no room for him, as the last value says.
     """
 
     number: int = 0
@@ -55,7 +56,7 @@ class Place:
     key: bytes | None = None
     holder: int | None = None
     measures: Measures | None = None
-    pass_on: Callable[[str, socket.socket], bool] | None = None
+    pass_on: Callable[[str, socket.socket, bool], bool] | None = None
 
     def share(self, whole: int) -> int:
         """Our part of something, and never nothing."""

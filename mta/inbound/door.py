@@ -124,9 +124,18 @@ class Doorkeeper:
 
     def refuse(self, address: str, reply: Reply) -> Protocol | None:
         """A protocol that says why and closes; None when too many are being told already."""
+        self._turned_away(address, reply)
+        return _Refusal(self, reply) if self._refusing < _REFUSALS else None
+
+    def turn_away(self, address: str) -> bytes:
+        """What to say to a client whom the process has no room for, whatever the limits are."""
+        reply = (replies.too_many_connections if self.open else replies.shutting_down)(self.hostname)
+        self._turned_away(address, reply)
+        return render(reply)
+
+    def _turned_away(self, address: str, reply: Reply) -> None:
         self.measures.cells[TURNED_AWAY] += 1
         self._log.event("refused", client=address, why=str(reply))
-        return _Refusal(self, reply) if self._refusing < _REFUSALS else None
 
     def refusing(self, change: int) -> None:
         """One more, or one less, is being told that it may not come in."""

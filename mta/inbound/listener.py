@@ -50,6 +50,10 @@ class ListenerFactory(Factory):
             return self._porch.admit(address, self._build)
         return self._build(address)
 
+    def turn_away(self, host: str) -> bytes:
+        """What to say to a client at this address ("" on a Unix socket) for whom no descriptor is left."""
+        return self._door.turn_away(plain_address(host))
+
     def _build(self, address: str) -> Protocol | None:
         objection = self._door.objection(address)
         if objection is not None:

@@ -5,6 +5,7 @@ Reactors that make their own transports (the simulation's) are simply asked.
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet import tcp
@@ -13,6 +14,7 @@ from twisted.internet.posixbase import PosixReactorBase
 
 from mta.net.connections import Connector, serve
 from mta.net.ports import AdoptedUnixPort, InheritedUnixPort, PassOn, Port, UnixPort
+from mta.net.spare import spare
 
 
 def listen(reactor: Any, address: str, port: int, factory: Any, backlog: int = 1024) -> IListeningPort:
@@ -36,7 +38,7 @@ def listen_unix(reactor: Any, path: str, factory: Any, backlog: int = 1024) -> I
 def adopt(reactor: Any, descriptor: int, factory: Any, pass_on: PassOn | None = None) -> IListeningPort:
     """Accept from a listening socket that another process has made. The descriptor is ours from now on.
 
-    pass_on: asked for each client at a TCP socket whether somebody else has been given it.
+    pass_on: asked for each client at a TCP socket, and whether we have room for it: has somebody else been given it?
     """
     with socket.socket(fileno=descriptor) as theirs:
         if theirs.family == socket.AF_UNIX:
@@ -49,11 +51,19 @@ def adopt(reactor: Any, descriptor: int, factory: Any, pass_on: PassOn | None = 
 
 
 def take(reactor: Any, client: socket.socket, factory: Any) -> None:
-    """Serve a client over TCP whom another process has accepted. The socket is ours from now on."""
+    """Serve a client over TCP whom another process has accepted. The socket is ours from now on.
+
+    Where its descriptor was the last one, it is told what the factory's `turn_away` says, as in `ports`.
+    """
     try:
         address = tcp._getpeername(client)
     except OSError:  # it has gone
         client.close()
+        return
+    if not spare.keep() and hasattr(factory, "turn_away"):
+        with client, suppress(OSError):
+            client.send(factory.turn_away(address[0]))
+        spare.keep()
         return
     try:
         serve(client, address, None, address[1], factory, reactor)

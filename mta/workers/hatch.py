@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.net.spare import spare
 from mta.service import Relay
 
 SERVE, LISTEN, DEAF = b"serve", b"listen", b"deaf"
@@ -45,7 +46,7 @@ class _End:
         heard: Callable[[bytes, list[int]], None],
         lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """lost: is called where there was no room for descriptors that came."""
+        """lost: is called where there is no room for descriptors that come."""
         end.setblocking(False)
         self.end = end
         self._reactor = reactor
@@ -68,19 +69,26 @@ class _End:
 
     def doRead(self) -> None:
         for _ in range(AT_ONCE):
+            has_room = spare.make_room()
             try:
                 octets, descriptors, flags, _address = socket.recv_fds(self.end, MOST_OCTETS, 4)
             except OSError:  # there is nothing more now
+                if not has_room:
+                    spare.keep()
                 return
             for one in descriptors:
                 os.set_inheritable(one, False)
             if flags & socket.MSG_CTRUNC:  # the kernel has closed it already
                 _logger.error("a client who was passed on could not be taken: this process has too many open files")
+                has_room = False
+            if not has_room:
                 self._lost()
             try:
                 self._heard(octets, descriptors)
             except Exception:  # or the reactor would not listen any more
                 _logger.failure("what came through the hatch could not be dealt with")
+            if not has_room:
+                spare.keep()
 
     def connectionLost(self, reason: Failure) -> None:
         """Of the reactor, which stops."""
@@ -90,7 +98,8 @@ class Hatch:
     """A worker's end."""
 
     def __init__(self, reactor: Any, end: socket.socket, relay: Relay, lost: Callable[[], None]) -> None:
-        """lost: is called for each client who came by here and for whom there was no descriptor left."""
+        """lost: is called for each client who came by here and for whom there was no descriptor left but the
+        spare one, or not even that."""
         self._reactor = reactor
         self._relay = relay
         self._end = _End(reactor, end, self._heard, lost)

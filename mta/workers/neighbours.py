@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from twisted.internet.interfaces import IDelayedCall
+
+from mta.net.spare import spare
 from mta.net.tally import Tally
 from mta.workers.hatch import TAKE
 
@@ -27,18 +30,22 @@ class Neighbours:
         for way in self._ways:
             way.setblocking(False)
         self._has_passed = False
+        self._resting: IDelayedCall | None = None
 
-    def pass_on(self, listener: str, client: socket.socket) -> bool:
+    def pass_on(self, listener: str, client: socket.socket, has_room: bool = True) -> bool:
         """Have the one with the fewest clients serve this one, if it has fewer than we; else it is ours.
 
         It may have an eighth less without our caring. And since it may take a moment until it counts one whom it was
-        given, none is passed on behind another.
+        given, none is passed on behind another. has_room: could we serve it? Where not, it is for whoever there is.
         """
+        if not has_room:
+            self.rest()
         idlest = self._tally.idlest()
         here = self._tally.here()
-        if idlest is None or self._has_passed or here - here // 8 <= idlest[0]:
+        if idlest is None or (has_room and (self._has_passed or here - here // 8 <= idlest[0])):
             self._has_passed = False
             return False
+        self._has_passed = False
         with suppress(OSError):  # it has many to take as it is
             socket.send_fds(self._ways[idlest[1]], [TAKE + listener.encode()], [client.fileno()])
             self._has_passed = True
@@ -52,7 +59,15 @@ class Neighbours:
     def rest(self) -> None:
         """Have nobody passed on to us for a while: we have no room, and may yet have the fewest."""
         self._tally.let_in(False)
-        self._reactor.callLater(REST, self._rested)
+        if self._resting is None:
+            self._resting = self._reactor.callLater(REST, self._rested)
+        else:
+            self._resting.reset(REST)
 
     def _rested(self) -> None:
-        self._tally.let_in(self._lets_in)
+        self._resting = None
+        if spare.make_room():
+            self._tally.let_in(self._lets_in)
+        else:
+            spare.keep()
+            self.rest()

@@ -16,6 +16,7 @@ from mta.inbound.proxy import Porch
 from mta.inbound.reception import Keeping
 from mta.interfaces import SpoolBroken, SpoolFull
 from mta.maillog import MailLog
+from mta.net.measures import TURNED_AWAY
 from mta.policy.access import Access
 from mta.policy.addressing import Addressing
 from mta.policy.directory import Directory
@@ -340,6 +341,16 @@ def test_connections_are_bounded_in_all_and_for_each_client() -> None:
     assert place.connect("192.0.2.3").heard().startswith("421 4.3.2 ")
     talks[0].hang_up()
     assert place.connect("192.0.2.1").heard().startswith("220 ")
+
+
+def test_who_cannot_be_served_for_want_of_descriptors_is_told_so_and_counted() -> None:
+    place = Place()
+    before = place.door.measures.cells[TURNED_AWAY]
+    assert place.factory.turn_away("::ffff:192.0.2.1").startswith(b"421 4.3.2 mx.example.org has as many connections")
+    assert "refused client=192.0.2.1" in place.lines[-1]
+    assert place.door.measures.cells[TURNED_AWAY] == before + 1
+    place.door.close(1)
+    assert place.factory.turn_away("").startswith(b"421 4.3.2 mx.example.org is shutting down")
 
 
 def test_one_client_is_one_client_also_through_an_ipv6_socket() -> None:

@@ -401,6 +401,34 @@ def test_without_files_to_open_a_worker_is_started_again_later(start_relay: Star
     assert relay.stop() in ENDED
 
 
+def test_without_a_free_descriptor_another_worker_serves_and_where_there_is_none_it_is_said(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(workers=2)
+    submit_to_each(relay, "bob@nowhere.invalid", 2)
+    greetings: list[bytes] = []
+    for short in (0, 1):
+        worker = relay.workers()[short]
+        taken = {int(one.name) for one in Path(f"/proc/{worker}/fd").iterdir()}
+        _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (min(set(range(len(taken) + 1)) - taken), hard))
+        greetings.clear()
+        for _ in range(40):  # of which the kernel gives some to each
+            with socket.create_connection((relay.address, relay.port), timeout=5) as client:
+                greetings.append(client.recv(512)[:3])
+        assert set(greetings) <= {b"220", b"421"}, "nobody is left without a word"
+        if short == 0:
+            assert greetings.count(b"421") <= 1, "the other one hears of it by whom it has passed on"
+    assert b"421" in greetings
+    line = "who connects cannot be served: Too many open files"
+    assert 1 <= relay.output.count(line) <= 2, "of each, once a minute"
+    for worker in relay.workers().values():
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_until(lambda: greets(relay.address, relay.port), "it has room again")
+    assert "Traceback" not in relay.output
+    assert relay.stop() in ENDED
+
+
 @pytest.mark.parametrize("mine", [1, 2])
 @pytest.mark.parametrize("theirs", [1, 2])
 def test_a_second_relay_is_refused_by_name_and_process(

@@ -1,11 +1,14 @@
 """Sockets that send at the end of the turn: in order, whole, and still over Twisted's own buffers."""
 
 import hashlib
+import os
 import resource
 import shutil
 import socket
 import struct
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from twisted.internet import reactor, tcp
@@ -17,6 +20,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
 from mta.net import sockets
+from mta.net.spare import spare
 
 
 class Gatherer(Protocol):
@@ -69,6 +73,11 @@ class Remembering(ServerSide):
         return super().buildProtocol(addr) if self.wants else None
 
 
+class Regretting(ServerSide):
+    def turn_away(self, host: str) -> bytes:
+        return b"come back, " + host.encode()
+
+
 class ClientSide(ClientFactory):
     noisy = False
 
@@ -89,6 +98,21 @@ def in_a_moment() -> Deferred[None]:
     moment: Deferred[None] = Deferred()
     reactor.callLater(0.05, moment.callback, None)
     return moment
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Meanwhile this process can open nothing more."""
+    if spare.give():
+        spare.keep()  # below the limit, as it would be
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class SocketTests(TestCase):
@@ -242,7 +266,8 @@ class SocketTests(TestCase):
             passed: list[socket.socket] = []
             there, elsewhere = Remembering(), Remembering()
 
-            def pass_on(client: socket.socket, passed=passed) -> bool:
+            def pass_on(client: socket.socket, has_room: bool, passed=passed) -> bool:
+                self.assertTrue(has_room)
                 passed.append(client.dup())
                 return len(passed) == 1
 
@@ -307,25 +332,130 @@ class SocketTests(TestCase):
             self.assertEqual(one.transport.getPeer().port, second.getsockname()[1])
         await one.lost
 
-    async def test_without_a_free_descriptor_clients_are_closed_and_later_ones_served(self) -> None:
-        server = ServerSide()
+    async def test_without_a_free_descriptor_who_connects_waits_and_is_served_when_there_is_one(self) -> None:
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, f"{folder}/socket")):
+            server = ServerSide()
+            with socket.socket(family) as listening, socket.socket(family) as client:
+                listening.bind(address)
+                listening.listen()
+                listening.setblocking(False)
+                port = sockets.adopt(reactor, os.dup(listening.fileno()), server)
+                self.addCleanup(port.stopListening)
+                await in_a_moment()  # the reactor runs, and has what it needs
+                client.setblocking(False)
+                with no_descriptor_left():
+                    client.connect_ex(listening.getsockname())
+                    await in_a_moment()
+                    self.assertNotIn(port, reactor.getReaders(), "it does not try all the time")
+                    with self.assertRaises(BlockingIOError, msg="he waits"):
+                        client.recv(1)
+                one = await server.accepted
+                client.send(b"x")
+                self.assertEqual(await one.gather(1), b"x")
+                self.assertIn(port, reactor.getReaders())
+            await one.lost
+
+    async def test_without_a_free_descriptor_clients_are_told_so_and_later_ones_served(self) -> None:
+        server = Regretting()
         port = sockets.listen(reactor, "127.0.0.1", 0, server)
         self.addCleanup(port.stopListening)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        await in_a_moment()  # the reactor runs, and has what it needs
-        with socket.socket() as first, socket.socket() as second:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (second.fileno() + 1, hard))
-            try:
-                first.setblocking(False)
-                first.connect_ex(("127.0.0.1", port.getHost().port))
+        await in_a_moment()
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+            with no_descriptor_left():
+                for client in (first, second):
+                    client.setblocking(False)
+                    client.connect_ex(("127.0.0.1", port.getHost().port))
                 await in_a_moment()
-                self.assertEqual(first.recv(1), b"")
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            second.connect(("127.0.0.1", port.getHost().port))
+                for client in (first, second):
+                    self.assertEqual((client.recv(100), client.recv(100)), (b"come back, 127.0.0.1", b""))
+            third.connect(("127.0.0.1", port.getHost().port))
             one = await server.accepted
-            self.assertEqual(one.transport.getPeer().port, second.getsockname()[1])
+            self.assertEqual(one.transport.getPeer().port, third.getsockname()[1])
         await one.lost
+
+    async def test_without_a_free_descriptor_others_are_given_the_clients_if_they_have_room(self) -> None:
+        server = Regretting()
+        asked: list[bool] = []
+        taken: list[socket.socket] = []
+
+        def pass_on(client: socket.socket, has_room: bool) -> bool:
+            asked.append(has_room)
+            there.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", client.fileno()))])
+            return len(asked) < 3
+
+        here, there = socket.socketpair()
+        here.settimeout(5)
+        with here, there, socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            port = sockets.adopt(reactor, os.dup(listening.fileno()), server, pass_on)
+            self.addCleanup(port.stopListening)
+            await in_a_moment()
+            clients = [socket.socket() for _ in range(3)]
+            with no_descriptor_left():
+                for client in clients:
+                    client.setblocking(False)
+                    client.connect_ex(listening.getsockname())
+                await in_a_moment()
+            for _ in clients:
+                taken += [socket.socket(fileno=one) for one in socket.recv_fds(here, 1, 1)[1]]
+            self.assertEqual(asked, [False] * 3)
+            for client in clients[:2]:
+                with self.assertRaises(BlockingIOError, msg="he is somebody else's"):
+                    client.recv(1)
+            self.assertEqual(clients[2].recv(100), b"come back, 127.0.0.1")
+            for client in (*clients, *taken):
+                client.close()
+
+    async def test_where_the_spare_descriptor_has_gone_too_who_connects_waits(self) -> None:
+        server = Regretting()
+        port = sockets.listen(reactor, "127.0.0.1", 0, server)
+        self.addCleanup(port.stopListening)
+        await in_a_moment()
+        with socket.socket() as client, socket.socket() as other:
+            self.assertTrue(spare.give())
+            with os.fdopen(os.dup(0)), no_descriptor_left():
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", port.getHost().port))
+                await in_a_moment()
+                self.assertNotIn(port, reactor.getReaders())
+            one = await server.accepted
+            self.assertEqual(one.transport.getPeer().port, client.getsockname()[1])
+            with no_descriptor_left():
+                other.setblocking(False)
+                other.connect_ex(("127.0.0.1", port.getHost().port))
+                await in_a_moment()
+                self.assertEqual(other.recv(100), b"come back, 127.0.0.1", "there is a spare one again")
+        await one.lost
+
+    async def test_who_is_passed_on_and_has_the_last_descriptor_is_told_so(self) -> None:
+        nobody = Regretting()
+        spare.keep()
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            client = socket.create_connection(held.getsockname(), 5)
+            with no_descriptor_left():
+                self.assertFalse(spare.make_room())
+                accepted, _ = held.accept()
+                sockets.take(reactor, accepted, nobody)
+                self.assertEqual(accepted.fileno(), -1)
+                self.assertTrue(spare.give(), "it has come back")
+            spare.keep()
+            self.assertTrue(spare.make_room())
+            client.settimeout(5)
+            self.assertEqual((client.recv(100), client.recv(100)), (b"come back, 127.0.0.1", b""))
+            client.close()
+
+    async def test_a_port_that_has_no_room_can_be_closed(self) -> None:
+        port = sockets.listen(reactor, "127.0.0.1", 0, ServerSide())
+        await in_a_moment()
+        before = reactor.getDelayedCalls()
+        with socket.socket() as client, no_descriptor_left():
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port.getHost().port))
+            await in_a_moment()
+            await port.stopListening()
+        self.assertEqual(reactor.getDelayedCalls(), before)
 
     async def test_who_is_not_wanted_or_has_gone_is_closed_when_taken(self) -> None:
         nobody = Remembering(wants=False)

@@ -12,6 +12,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, eventAsText
 
+from mta.net.spare import spare
 from mta.net.tally import Tally, make_tally
 from mta.workers.hatch import AGAIN, TAKE, Hatch, Hatches
 from mta.workers.neighbours import REST, Neighbours
@@ -166,15 +167,20 @@ def test_a_hatch_stays_open_whatever_comes_through_it(world: World, pair: tuple[
     assert open_files() == before
 
 
-def test_a_client_for_whom_no_descriptor_is_left_is_told_of_in_the_log(
-    world: World, pair: tuple[socket.socket, socket.socket]
+@pytest.mark.parametrize("has_spare", [True, False])
+def test_a_client_for_whom_no_descriptor_is_left_takes_the_spare_one_or_is_told_of_in_the_log(
+    world: World, pair: tuple[socket.socket, socket.socket], has_spare: bool
 ) -> None:
     relay = Relay()
+    relay.taken = [""]  # the first one is not a failure here
     Hatch(world.reactor, world.theirs[1], cast(Any, relay), world.neighbours.rest).open()
     [hatch] = world.reactor.getReaders()
     world.have(9, 0, 9)
     assert world.passes_on(pair[1])
     pair[1].close()
+    spare.give()
+    if has_spare:
+        spare.keep()
     lowest = os.dup(0)
     os.close(lowest)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -184,10 +190,11 @@ def test_a_client_for_whom_no_descriptor_is_left_is_told_of_in_the_log(
             hatch.doRead()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert relay.taken == []
+    assert relay.taken[1:] == ["127.0.0.1:25"] * has_spare
     assert [eventAsText(one, includeTimestamp=False, includeSystem=False) for one in logged] == [
         "a client who was passed on could not be taken: this process has too many open files"
-    ]
+    ] * (not has_spare)
+    assert spare.give() == has_spare, "it is there again"
     assert pair[0].recv(1) == b"", "nobody keeps him waiting"
     assert len(world.reactor.getDelayedCalls()) == 1, "and no more are to come for a while"
 
@@ -203,6 +210,37 @@ def test_nobody_is_passed_on_for_a_while_to_one_who_has_no_room(world: World) ->
         world.neighbours.rest()
         world.reactor.advance(REST)
         assert (world.tallies[1].idlest() == (0, 0)) == lets_in
+
+
+def test_who_has_no_room_yet_rests_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.have(0, 9, 9)
+    world.neighbours.let_in(True)
+    world.neighbours.rest()
+    with monkeypatch.context() as patched:
+        patched.setattr(spare, "make_room", lambda: False)
+        world.reactor.advance(REST)
+    assert world.tallies[1].idlest() == (9, 2)
+    world.reactor.advance(REST)
+    assert world.tallies[1].idlest() == (0, 0)
+
+
+def test_who_has_no_room_passes_on_to_whoever_there_is_and_is_given_none_meanwhile(
+    world: World, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    world.have(0, 9, 8)
+    passed = 0
+    while world.neighbours.pass_on("127.0.0.1:25", pair[1], False):
+        passed += 1
+        assert passed < 10_000, "this hatch has no bottom"
+    assert len(world.given_to(2)) == passed > 5
+    assert world.tallies[1].idlest() == (8, 2)
+    assert len(world.reactor.getDelayedCalls()) == 1, "of many clients as of one"
+    world.tallies[1].let_in(False)
+    world.tallies[2].let_in(False)
+    assert not world.neighbours.pass_on("127.0.0.1:25", pair[1], False), "there is nobody"
+    world.reactor.advance(REST)
+    assert world.tallies[1].idlest() is None
+    assert not world.passes_on(pair[1])
 
 
 def test_whose_hatch_is_full_hears_later_that_somebody_listens(
