@@ -54,7 +54,8 @@ class Manager:
         self._limits = limits
         self._bounds = bounds or Bounds()
         self._destinations = Destinations(limits, self._bounds.destinations, self._bounds.remembered)
-        # Not by delivery: where the spool had to begin anew, one that is under way can have been claimed again.
+        # Not by delivery: whatever the spool has given out, each try gives its place back. Nothing that is under way is
+        # given out twice, not even where a disk error had the queue file opened anew.
         self._tries: dict[Attempt, None] = {}
         self._decisions: dict[Attempt, None] = {}  # what is settled without a try, and takes no place
         self._recorder = Recorder(self._clock, self._spool, self._recorded)

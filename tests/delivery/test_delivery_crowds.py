@@ -248,7 +248,7 @@ def test_reservations_respect_window_pause_and_bounds(build: Build) -> None:
 
 
 def test_one_that_is_claimed_again_while_it_is_under_way_gives_back_both_its_places(build: Build) -> None:
-    """As it happens where the spool had to begin anew: the second claim counts, and the first's result does not."""
+    """The spool gives out nothing twice (see tests/spool/test_spool_faults.py); if it did, no place would be lost."""
     house = build()
     house.transport.holding = True
     house.submit("b@up.test", eager=True)

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 from faults import FaultyDisk, FaultyVFS
-from spools import SqliteWorld, clock_at_start, kill
+from spools import DEADLINE, SqliteWorld, clock_at_start, kill
 
 from mta.interfaces import NewDelivery, SpoolBroken, SpoolFull
 from mta.message.envelope import Envelope, Recipient
@@ -129,6 +129,40 @@ def test_what_a_failed_commit_left_on_the_disk_is_undone(world: SqliteWorld, mon
     assert messages(world) == [waiting]
     assert world.story(reception.id) is None
     assert [claim.message for claim in world.claim()] == [waiting], "the claim was put back"
+
+
+def test_what_is_being_tried_is_not_given_out_again_however_often_the_file_is_opened_anew(
+    world: SqliteWorld, vfs: FaultyVFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second try of it would be a second copy though nobody has died."""
+    _, eager = world.commit(eager=True)
+    world.commit()
+    held = [*eager, *world.claim()]
+    for _ in range(2):
+        vfs.sync_fails.add("-wal")
+        vfs.open_fails = True
+        for _ in range(2):
+            with pytest.raises(SpoolBroken):
+                world.commit()
+        vfs.sync_fails.clear()
+        vfs.open_fails = False
+        assert world.claim() == []
+        monkeypatch.setattr(Store, "commit", committed_but_failed)
+        with pytest.raises(SpoolBroken):
+            world.commit(eager=True)
+        monkeypatch.undo()
+        assert world.claim() == []
+        assert world.wait(world.spool.overdue(world.now + DEADLINE, 10)) == []
+        assert [world.content(one) for one in held] == [b"Subject: x\r\n\r\nhello\r\n"] * 2
+    assert [world.record(one) for one in held] == [True] * 2
+
+
+_commit = Store.commit
+
+
+def committed_but_failed(store: Store) -> None:
+    _commit(store)
+    raise apsw.IOError("it was written, and yet the sync failed")
 
 
 class CommittedButFailed:
