@@ -16,7 +16,7 @@ from mta.delivery.notifier import Notifier
 from mta.delivery.records import UNREADABLE, compose, given_back, owes_notice
 from mta.delivery.rerouting import Route, Sorted, sort_recipients
 from mta.delivery.story import attempts, tell
-from mta.interfaces import Claim, IContent, ISpool, ITransport, Record
+from mta.interfaces import Claim, IContent, ISpool, ITransport, Record, SpoolBroken
 from mta.maillog import Log
 from mta.message.envelope import Envelope, format_queue_id
 from mta.message.outcome import Carried, Outcome, Result, deferred
@@ -250,5 +250,6 @@ class Attempt:
 
     def _alarm(self, failure: Failure, why: str) -> None:
         number = self.claim.message
-        _log.failure("{id}: {why}", failure, id=format_queue_id(number), why=why)
+        if not failure.check(SpoolBroken):  # the disk's fault and not the program's: where in it tells nobody anything
+            _log.failure("{id}: {why}", failure, id=format_queue_id(number), why=why)
         self._means.log("alarm", number, why=f"{why}: {failure.getErrorMessage()}")

@@ -334,9 +334,9 @@ class House:
 
     # What goes wrong, and who interferes
 
-    def break_content(self) -> None:
-        """From now on no content can be read from the spool."""
-        self.spool.content = lambda claim: fail(OSError("the disk has a bad sector"))
+    def break_content(self, error: Exception | None = None) -> None:
+        """From now on no content can be read from the spool. error: what is said of it."""
+        self.spool.content = lambda claim: fail(error or OSError("the disk has a bad sector"))
 
     def operate(self, verb: str) -> None:
         """An operator's verb, on all that is in the queue."""

@@ -2,7 +2,9 @@
 
 import pytest
 from clockwork import DAY, GREYLISTED, HOUR, MINUTE, NO_SUCH_USER, Build, House
+from twisted.logger import capturedLogs
 
+from mta.interfaces import SpoolBroken
 from mta.message.envelope import Recipient, format_queue_id
 from mta.message.outcome import deferred
 from mta.policy.routing import Decision, Hop, Via
@@ -157,3 +159,19 @@ def test_an_unreadable_original_is_bounced_without_its_header(house: House) -> N
     assert house.story(number).result == "failed"
     assert [one.address for one in house.waiting()] == ["s@up.test"]
     assert house.logged("alarm")
+
+
+@pytest.mark.parametrize(
+    ("error", "in_the_program"),
+    [(SpoolBroken("the queue file could not be written: disk I/O error"), False), (OSError("a bad sector"), True)],
+)
+def test_content_that_cannot_be_read_is_an_alarm_and_a_traceback_only_where_it_may_be_ours(
+    house: House, error: Exception, in_the_program: bool
+) -> None:
+    house.break_content(error)
+    house.submit("x@up.test")
+    with capturedLogs() as said:
+        house.run(2)
+    assert [one.address for one in house.waiting()] == ["x@up.test"]
+    assert f"its content cannot be read: {error}" in house.logged("alarm")[0]["why"]
+    assert any("log_failure" in one for one in said) == in_the_program
