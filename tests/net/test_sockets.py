@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import resource
 import shutil
 import socket
 import struct
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from few_descriptors import no_descriptor_left
 from twisted.internet import reactor, tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
@@ -101,18 +101,12 @@ def in_a_moment() -> Deferred[None]:
 
 
 @contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """Meanwhile this process can open nothing more."""
+def only_the_spare_one() -> Iterator[None]:
+    """Meanwhile this process can open nothing more, but for the descriptor that it keeps."""
     if spare.give():
         spare.keep()  # below the limit, as it would be
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
+    with no_descriptor_left():
         yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class SocketTests(TestCase):
@@ -345,7 +339,7 @@ class SocketTests(TestCase):
                 self.addCleanup(port.stopListening)
                 await in_a_moment()  # the reactor runs, and has what it needs
                 client.setblocking(False)
-                with no_descriptor_left():
+                with only_the_spare_one():
                     client.connect_ex(listening.getsockname())
                     await in_a_moment()
                     self.assertNotIn(port, reactor.getReaders(), "it does not try all the time")
@@ -363,7 +357,7 @@ class SocketTests(TestCase):
         self.addCleanup(port.stopListening)
         await in_a_moment()
         with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-            with no_descriptor_left():
+            with only_the_spare_one():
                 for client in (first, second):
                     client.setblocking(False)
                     client.connect_ex(("127.0.0.1", port.getHost().port))
@@ -393,7 +387,7 @@ class SocketTests(TestCase):
             self.addCleanup(port.stopListening)
             await in_a_moment()
             clients = [socket.socket() for _ in range(3)]
-            with no_descriptor_left():
+            with only_the_spare_one():
                 for client in clients:
                     client.setblocking(False)
                     client.connect_ex(listening.getsockname())
@@ -415,14 +409,14 @@ class SocketTests(TestCase):
         await in_a_moment()
         with socket.socket() as client, socket.socket() as other:
             self.assertTrue(spare.give())
-            with os.fdopen(os.dup(0)), no_descriptor_left():
+            with os.fdopen(os.dup(0)), only_the_spare_one():
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", port.getHost().port))
                 await in_a_moment()
                 self.assertNotIn(port, reactor.getReaders())
             one = await server.accepted
             self.assertEqual(one.transport.getPeer().port, client.getsockname()[1])
-            with no_descriptor_left():
+            with only_the_spare_one():
                 other.setblocking(False)
                 other.connect_ex(("127.0.0.1", port.getHost().port))
                 await in_a_moment()
@@ -434,7 +428,7 @@ class SocketTests(TestCase):
         spare.keep()
         with socket.create_server(("127.0.0.1", 0)) as held:
             client = socket.create_connection(held.getsockname(), 5)
-            with no_descriptor_left():
+            with only_the_spare_one():
                 self.assertFalse(spare.make_room())
                 accepted, _ = held.accept()
                 sockets.take(reactor, accepted, nobody)
@@ -450,7 +444,7 @@ class SocketTests(TestCase):
         port = sockets.listen(reactor, "127.0.0.1", 0, ServerSide())
         await in_a_moment()
         before = reactor.getDelayedCalls()
-        with socket.socket() as client, no_descriptor_left():
+        with socket.socket() as client, only_the_spare_one():
             client.setblocking(False)
             client.connect_ex(("127.0.0.1", port.getHost().port))
             await in_a_moment()

@@ -1,7 +1,6 @@
 """Who serves a client that has just connected, and what becomes of the descriptors on the way."""
 
 import os
-import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from few_descriptors import no_descriptor_left
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, eventAsText
 
@@ -181,15 +181,8 @@ def test_a_client_for_whom_no_descriptor_is_left_takes_the_spare_one_or_is_told_
     spare.give()
     if has_spare:
         spare.keep()
-    lowest = os.dup(0)
-    os.close(lowest)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with capturedLogs() as logged:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-        try:
-            hatch.doRead()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with capturedLogs() as logged, no_descriptor_left():
+        hatch.doRead()
     assert relay.taken[1:] == ["127.0.0.1:25"] * has_spare
     assert [eventAsText(one, includeTimestamp=False, includeSystem=False) for one in logged] == [
         "a client who was passed on could not be taken: this process has too many open files"
