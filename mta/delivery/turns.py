@@ -55,8 +55,11 @@ class Turns:
         self._begin = begin
         self._line: deque[Destination] = deque()
         self._strangers_line: deque[Destination] = deque()
+        self._brought_line: deque[Destination] = deque()  # strangers too
         self._strangers = 0  # places that they have
+        self._brought = 0  # of these, what those have that a look has brought
         self._octets = 0
+        self._after_brought = False
         self._after_known = False  # the last turn was of one that answers
         self._working = False
         self.in_flight = 0
@@ -79,6 +82,7 @@ class Turns:
         if not one.answers:
             one.estranged += 1
             self._strangers += 1
+            self._brought += one.brought
         one.running += 1
         self.in_flight += 1
 
@@ -93,6 +97,7 @@ class Turns:
         if one.estranged:
             one.estranged -= 1
             self._strangers -= 1
+            self._brought -= one.brought
         one.running -= 1
         self.in_flight -= 1
         self._octets -= octets
@@ -102,21 +107,21 @@ class Turns:
 
         One that has answered meanwhile leaves the strangers' line: where it stood there, `_first` passes it over.
         """
-        line = self._line if one.answers else self._strangers_line
+        line = self._line if one.answers else self._brought_line if one.brought else self._strangers_line
         if one.ready and one.line is not line and one.free(now) > 0:
             one.line = line
             line.append(one)
 
     def clear(self) -> None:
         """Nobody stands in a line any more."""
-        for line in self._line, self._strangers_line:
+        for line in self._line, self._strangers_line, self._brought_line:
             for one in line:
                 one.line = None
             line.clear()
 
     def work(self) -> None:
         """Give each in the lines one place in its turn, as long as there are any."""
-        if self._working or not (self._line or self._strangers_line):
+        if self._working or not (self._line or self._strangers_line or self._brought_line):
             return  # a delivery that ended at once has brought us here, and the loop below goes on; or nobody waits
         self._working = True
         try:
@@ -138,9 +143,23 @@ class Turns:
         """Whose turn it is: of one line and of the other by turns."""
         has_room = self._strangers < self._bounds.strangers
         for known in (False, True) if self._after_known else (True, False):
-            one = _first(self._line) if known else _first(self._strangers_line) if has_room else None
+            one = _first(self._line) if known else self._next_stranger() if has_room else None
             if one is not None:
                 self._after_known = known
+                return one
+        return None
+
+    def _next_stranger(self) -> Destination | None:
+        """Of those that a look has brought, and of others, by turns, as long as the first have no more than half of the
+        places: there may be thousands that take a minute each, and new mail for ever new domains stands beside them."""
+        may = self._brought < self._bounds.strangers // 2
+        lines = [self._strangers_line, self._brought_line]
+        if may and not self._after_brought:
+            lines.reverse()
+        for line in lines:
+            one = _first(line)
+            if one is not None:
+                self._after_brought = line is self._brought_line
                 return one
         return None
 

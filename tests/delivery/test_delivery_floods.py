@@ -30,12 +30,14 @@ class Lasting(MemoryTransport):
     def __init__(self, clock: Any, seconds: float) -> None:
         super().__init__(clock)
         self.seconds = seconds
+        self.slow: dict[str, float] = {}  # destinations that take another time
         self.began: dict[str, list[float]] = {}
 
     def carry(self, hop: Hop, envelope: Envelope, content: IContent) -> Deferred[Carried]:
         self.began.setdefault(hop.destination, []).append(self._clock.seconds())
         ended: Deferred[Carried] = Deferred()
-        self._clock.callLater(self.seconds, lambda: ended.callback(self._carry(hop, envelope, content)))
+        seconds = self.slow.get(hop.destination, self.seconds)
+        self._clock.callLater(seconds, lambda: ended.callback(self._carry(hop, envelope, content)))
         return ended
 
 
@@ -126,3 +128,17 @@ def test_a_crowd_outside_is_tried_in_its_order_and_memory_stays_bounded(build: B
     assert [name for name in began if name.startswith("d")] == crowd[: len(set(began) & set(crowd))]
     others = SMALL.unrecorded if stored_after else SMALL.destinations
     assert flood.most <= 1.5 * others + 1
+
+
+def test_new_mail_has_half_of_the_places_beside_a_crowd_that_takes_a_minute_each(build: Build) -> None:
+    """Fifteen at once: seven of them for a crowd that nobody answers for, and the others do eight a second."""
+    flood = Flood(build, takes=1)
+    transport = flood.transport
+    for number in range(1_000):
+        transport.answer(f"d{number}.test", GREYLISTED)
+        transport.slow[f"d{number}.test"] = MINUTE
+        flood.house.submit(f"r@d{number}.test", silent=True)
+    flood.come(rate=10, seconds=5 * MINUTE)
+    tried = list(transport.began)
+    assert sum(name.startswith("d") for name in tried) >= 7 * 5
+    assert sum(name.startswith("new") for name in tried) > 0.6 * 10 * 5 * MINUTE
