@@ -26,11 +26,12 @@ class Pulse:
         self,
         clock: IReactorTime,
         workers: Callable[[], Iterable[Worker]],
-        hung: Callable[[Worker], None],
+        hung: Callable[[Worker, float], None],
         state: Callable[[int], str] | None = None,
     ) -> None:
-        """workers: those that should answer now; what the others do meanwhile is not counted. hung: is told once of
-        each that has not. state: of a process, by its id, as proc(5) has it."""
+        """workers: those that should answer now; what the others do meanwhile is not counted. hung: is told of each
+        that has not for so many seconds at least, and after as many again if it is still there. state: of a process, by
+        its id, as proc(5) has it."""
         self._clock = clock
         self._workers = workers
         self._hung = hung
@@ -56,8 +57,8 @@ class Pulse:
                 worker.ask({"do": "here"}).addBoth(self._answered, worker)
             elif self._state(worker.pid) not in _EXCUSED:
                 self._silent[worker] += 1
-                if self._silent[worker] == MOST:
-                    self._hung(worker)
+                if self._silent[worker] % MOST == 0:
+                    self._hung(worker, self._silent[worker] * OFTEN)
 
     def _answered(self, _: object, worker: Worker) -> None:
         del self._silent[worker]

@@ -33,7 +33,7 @@ from mta.workers.family import Family
 from mta.workers.hatch import Hatches
 from mta.workers.holding import Holding
 from mta.workers.orders import Orders
-from mta.workers.pulse import MOST, OFTEN, Pulse
+from mta.workers.pulse import Pulse
 from mta.workers.worker import Worker
 
 PATIENCE: Final = GRACE + FAREWELL + 8.0  # seconds that workers have to stop before they are killed
@@ -272,8 +272,8 @@ class Supervisor(MultiService):
         """Those who should answer at once; to make another configuration ready may take a while."""
         return [] if self._is_changing else [one for one in self._workers.values() if one.is_ready]
 
-    def _hung(self, worker: Worker) -> None:
-        self._log.event("alarm", why=f"{worker} has not answered for {MOST * OFTEN:g} s, and is killed")
+    def _hung(self, worker: Worker, seconds: float) -> None:
+        self._log.event("alarm", why=f"{worker} has not answered for {seconds:g} s, and is killed")
         if self._family is not None:
             self._family.kill(worker)
 
