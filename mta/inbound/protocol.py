@@ -29,6 +29,9 @@ _log = Logger()
 _READ_AHEAD = 65536
 # Commands that are answered before others have their turn: a read may hold some thousand of them.
 _AT_ONCE = 500
+# Fewer where they take long: those of a client who names a large list again and again would take half a minute.
+_A_FEW = 10  # after so many it is looked whether they do
+_LONG = 0.05  # seconds
 _HANDSHAKE = 60.0  # seconds that a client has for the TLS handshake
 
 
@@ -129,6 +132,7 @@ class InboundProtocol(Protocol):
         session = self._session
         conversation = self._conversation
         answered = 0
+        began = 0.0
         self._going = True
         while not (self._waiting or self._gone):
             event = session.next_event()
@@ -149,8 +153,11 @@ class InboundProtocol(Protocol):
                 self._reply(answer)
             elif answer is not None:
                 self._wait_for_answer(answer)
-            if answered >= _AT_ONCE and not (self._waiting or session.awaits_handshake):
-                self._wait_for(self._door.next_turn())
+            if answered % _A_FEW == 0 and not (self._waiting or session.awaits_handshake):
+                now = self._door.now()
+                began = began or now
+                if answered >= _AT_ONCE or now - began >= _LONG:
+                    self._wait_for(self._door.next_turn())
         self._going = False
         self._send()
         if answered or session.in_content:

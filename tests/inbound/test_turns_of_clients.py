@@ -1,9 +1,12 @@
 """A client that says a great deal at once does not keep the others waiting."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house_in_memory import InMemory
+
+from mta.inbound.conversation import Conversation
 
 READ = 65_536  # octets that the reactor reads at once
 
@@ -66,3 +69,23 @@ def test_a_client_that_goes_between_two_turns_is_forgotten(tmp_path: Path) -> No
     relay.replies()
     while relay.turn():
         assert relay.replies() == 0
+
+
+def test_what_takes_long_is_answered_in_shorter_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As to name a list of ten thousand does."""
+    relay = Busy(tmp_path, {"relaying": "yes", "recipients": "100000"})
+    relay.send(b"EHLO x\r\nMAIL FROM:<>\r\n")
+    relay.replies()
+    answer = Conversation.answer
+
+    def slowly(conversation: Conversation, event: Any) -> Any:
+        relay.clock.rightNow += 0.1
+        return answer(conversation, event)
+
+    monkeypatch.setattr(Conversation, "answer", slowly)
+    relay.read(b"RCPT TO:<a@b>\r\n" * 500)
+    answered = [relay.replies()]
+    while relay.turn():
+        answered.append(relay.replies())
+    assert sum(answered) == 500
+    assert max(answered) <= 20
