@@ -150,10 +150,26 @@ def test_a_worker_that_is_killed_is_back_at_once_with_all_that_it_had(
     start_relay: StartRelay, paused: tuple[Sink, str], sinks: Sinks
 ) -> None:
     relay = start_relay(workers=2)
+    said = is_back_with_all_that_it_had(relay, signal.SIGKILL, paused, sinks)
+    assert "was ended by SIGKILL" in said
+
+
+def test_a_worker_that_hangs_is_killed_and_is_back_with_all_that_it_had(
+    make_relay: StartRelay, paused: tuple[Sink, str], sinks: Sinks
+) -> None:
+    relay = make_relay(workers=2, before=[sys.executable, "-c", QUICK])
+    relay.start()
+    said = is_back_with_all_that_it_had(relay, signal.SIGSTOP, paused, sinks)
+    assert "has not answered for " in said
+    assert relay.output.count("is killed") == 1
+
+
+def is_back_with_all_that_it_had(relay: Relay, ended_by: signal.Signals, paused: tuple[Sink, str], sinks: Sinks) -> str:
+    """One worker of two is sent a signal, and another does what it had to. Returns what the log said of it."""
     hop, bob = paused
     taken = submit_to_each(relay, bob, 2)
     before = relay.workers()
-    os.kill(before[1], signal.SIGKILL)
+    os.kill(before[1], ended_by)
     # Half of these come to a socket that nobody accepts from now; it is held, and so are they.
     talks = [Talk(relay.address, relay.port) for _ in range(20)]
     assert [talk.reply()[:3] for talk in talks] == ["220"] * 20
@@ -161,35 +177,13 @@ def test_a_worker_that_is_killed_is_back_at_once_with_all_that_it_had(
         talk.close()
     after = wait_until_back(relay, 1, before[1])
     assert relay.workers() == {0: before[0], 1: after}
-    assert re.search(rf'alarm why="worker 1 \(process {before[1]}\) was ended by SIGKILL', relay.output)
     sinks.resume(hop)
     hop.wait_for(bob, len(all_ids(taken)))
     relay.wait_until_empty()
     assert len(hop.messages_for(bob)) == len(all_ids(taken))
-
-
-def test_a_worker_that_hangs_is_killed_and_is_back_with_all_that_it_had(
-    make_relay: StartRelay, paused: tuple[Sink, str], sinks: Sinks
-) -> None:
-    """Clients whom the kernel has given to it wait for no longer than that."""
-    relay = make_relay(workers=2, before=[sys.executable, "-c", QUICK])
-    relay.start()
-    hop, bob = paused
-    taken = submit_to_each(relay, bob, 2)
-    before = relay.workers()
-    os.kill(before[1], signal.SIGSTOP)
-    talks = [Talk(relay.address, relay.port) for _ in range(20)]
-    assert [talk.reply()[:3] for talk in talks] == ["220"] * 20
-    for talk in talks:
-        talk.close()
-    after = wait_until_back(relay, 1, before[1])
-    assert relay.workers() == {0: before[0], 1: after}
-    assert re.search(rf'alarm why="worker 1 \(process {before[1]}\) has not answered for ', relay.output)
-    sinks.resume(hop)
-    hop.wait_for(bob, len(all_ids(taken)))
-    relay.wait_until_empty()
-    assert len(hop.messages_for(bob)) == len(all_ids(taken))
-    assert relay.output.count("is killed") == 1
+    said = re.search(rf'alarm why="worker 1 \(process {before[1]}\) (.*)', relay.output)
+    assert said is not None
+    return said[1]
 
 
 def test_a_worker_that_ends_at_once_again_and_again_is_given_time(start_relay: StartRelay) -> None:
