@@ -124,7 +124,11 @@ def serve(client: socket.socket, address: Any, port: Any, number: int, factory: 
     if protocol is None:
         client.close()
         return
-    connection = Server(client, protocol, address, port, number, reactor)
+    begin(protocol, Server(client, protocol, address, port, number, reactor))
+
+
+def begin(protocol: Any, connection: Any) -> None:
+    """Give a protocol its connection. Where that fails, the connection knows that it is over."""
     try:
         protocol.makeConnection(connection)
     except BaseException:

@@ -11,10 +11,9 @@ from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python import log
-from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 
-from mta.net.connections import Server, UnixServer, serve
+from mta.net.connections import Server, UnixServer, begin, serve
 from mta.net.spare import spare
 
 PassOn = Callable[[socket.socket, bool], bool]
@@ -145,12 +144,7 @@ class UnixPort(_Accepting, unix.Port):
             client.close()
             return
         self.sessionno += 1
-        connection = self.transport(client, protocol, address, self, self.sessionno, self.reactor)
-        try:
-            protocol.makeConnection(connection)
-        except BaseException:
-            connection.connectionLost(Failure())  # as in `serve`
-            raise
+        begin(protocol, self.transport(client, protocol, address, self, self.sessionno, self.reactor))
 
     def connectionLost(self, reason: Any) -> None:
         if self.is_handed_over:  # its name and the lock beside it stay
