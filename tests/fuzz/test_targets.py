@@ -42,6 +42,7 @@ def test_whatever_hypothesis_makes_up(target: Target) -> None:
     holds()
 
 
+@pytest.mark.alone
 @EACH
 def test_what_the_corpus_keeps(target: Target) -> None:
     kept = list(corpus.entries(target.name))
