@@ -122,6 +122,9 @@ def _is_clean(kept: bytes, reader: Reader, limit: int) -> None:
         assert reader.dotted or b"\r\n." not in b"\r\n" + kept
 
 
+_LAST = (LineFault.ENDLESS, LineFault.BARE_LF)  # nobody listens any longer
+
+
 def _lines(wire: bytes, how: int, fix: bool, longest: int) -> list[bytes | LineFault]:
     reader = LineReader(fix, longest)
     found: list[bytes | LineFault] = []
@@ -130,7 +133,7 @@ def _lines(wire: bytes, how: int, fix: bool, longest: int) -> list[bytes | LineF
             reader.receive(piece)
             while (line := reader.next_line()) is not None:
                 found.append(line)
-                if line in (LineFault.ENDLESS, LineFault.BARE_LF):  # nobody listens any longer
+                if isinstance(line, LineFault) and line in _LAST:
                     return found
         assert len(reader) <= longest
     return found
